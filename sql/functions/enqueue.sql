@@ -1,0 +1,211 @@
+-- enqueue: the SQL door for every language. One call adds one task inside the caller's transaction.
+--
+--   select pgq.enqueue('email', 'send_email', '{"to": "ada@example.org"}');
+--   select pgq.enqueue('email', 'send_email', jsonb_build_object('to', email), priority => 0) from customers;
+--
+-- Errors: PQ001 unknown queue, PQ002 a value out of range, PQ003 the unique key is taken.
+
+-- Tell sleeping workers, unless nobody sleeps (see the doorbell): true when it rang.
+create or replace function pgq.ring(queue text, bell integer) returns boolean
+language plpgsql
+as $$
+begin
+  if pg_try_advisory_xact_lock_shared(7366513, ring.bell) then
+    return false;
+  end if;
+  perform pg_notify('pgq', 'ring:' || ring.queue);
+  return true;
+end
+$$;
+
+create or replace function pgq.check_payload(payload text) returns json
+language plpgsql immutable
+as $$
+begin
+  if octet_length(payload) > 1048576 then
+    raise exception using errcode = 'PQ002',
+      message = format('payload must be at most 1048576 bytes, got %s', octet_length(payload));
+  end if;
+  -- jsonb refuses what no later reader could take: NUL, lone surrogates.
+  if jsonb_typeof(payload::jsonb) <> 'object' then
+    raise exception using errcode = 'PQ002',
+      message = format('payload must be a JSON object, got %s', jsonb_typeof(payload::jsonb));
+  end if;
+  return payload::json;
+exception when data_exception or statement_too_complex then
+  raise exception using errcode = 'PQ002', message = format('payload is no valid JSON: %s', sqlerrm);
+end
+$$;
+
+-- When a task is due: never in the past, always a time that every driver can read.
+create or replace function pgq.due_time(scheduled_at timestamptz, delay interval) returns timestamptz
+language plpgsql volatile
+as $$
+declare
+  due timestamptz;
+begin
+  if not isfinite(due_time.scheduled_at) then
+    raise exception using errcode = 'PQ002',
+      message = format('scheduled_at must be finite, got %s', due_time.scheduled_at);
+  end if;
+  due := greatest(clock_timestamp(), coalesce(due_time.scheduled_at, clock_timestamp() + due_time.delay));
+  if due < '9999-01-01' then
+    return due;
+  end if;
+  raise datetime_field_overflow;
+exception when datetime_field_overflow then
+  raise exception using errcode = 'PQ002',
+    message = format('a task must be due before the year 9999, got %s',
+                     coalesce('scheduled_at ' || due_time.scheduled_at, 'delay ' || due_time.delay));
+end
+$$;
+
+create or replace function pgq.check_option(allowed boolean, message text) returns void
+language plpgsql immutable
+as $$
+begin
+  if allowed is not true then
+    raise exception using errcode = 'PQ002', message = message;
+  end if;
+end
+$$;
+
+create or replace function pgq.enqueue(
+  queue        text,
+  task         text,
+  payload      text             default '{}',
+  priority     integer          default 5,
+  delay        interval         default null,
+  scheduled_at timestamptz      default null,
+  max_attempts integer          default null,
+  timeout      double precision default null,
+  unique_key   text             default null,
+  on_conflict  text             default 'raise'
+) returns bigint
+language plpgsql
+as $$
+#variable_conflict use_column
+declare
+  lane   pgq.queues;
+  new_id bigint;
+  holder bigint;
+  body   json        := pgq.check_payload(coalesce(enqueue.payload, '{}'));
+  due    timestamptz := pgq.due_time(enqueue.scheduled_at, enqueue.delay);
+begin
+  select * into lane from pgq.queues where name = enqueue.queue;
+  if not found then
+    raise exception using errcode = 'PQ001', message = format('unknown queue %L', enqueue.queue),
+      hint = 'Declare it in code and run: pgq queues sync module:app';
+  end if;
+  perform pgq.check_option(length(enqueue.task) between 1 and 200,
+    format('task must be 1 to 200 characters, got %s', coalesce(length(enqueue.task)::text, 'null'))),
+    pgq.check_option(enqueue.priority between 0 and 10,
+    format('priority must be 0 to 10, got %s', coalesce(enqueue.priority::text, 'null'))),
+    pgq.check_option(enqueue.delay is null or enqueue.scheduled_at is null,
+    'give delay or scheduled_at, not both'),
+    pgq.check_option(coalesce(enqueue.max_attempts, 1) >= 1,
+    format('max_attempts must be at least 1, got %s', enqueue.max_attempts)),
+    pgq.check_option(coalesce(enqueue.timeout, 1) > 0 and coalesce(enqueue.timeout, 1) <= 1e9,
+    format('timeout must be above 0 seconds, got %s', enqueue.timeout)),
+    pgq.check_option(coalesce(length(enqueue.unique_key), 1) between 1 and 500,
+    format('unique_key must be 1 to 500 characters, got %s', length(enqueue.unique_key))),
+    pgq.check_option(enqueue.on_conflict in ('raise', 'skip', 'replace', 'return_existing'),
+    format('on_conflict must be raise, skip, replace or return_existing, got %L', enqueue.on_conflict));
+
+  new_id := nextval('pgq.task_id');
+  -- Each turn either takes the key, or finds who holds it; a holder that ends in between means another turn.
+  -- The lock order is task before key (as in settle), so the holder's key is read without a lock.
+  while enqueue.unique_key is not null loop
+    insert into pgq.unique_keys (queue, key, task_id) values (enqueue.queue, enqueue.unique_key, new_id)
+    on conflict do nothing;
+    exit when found;
+    select k.task_id into holder from pgq.unique_keys as k
+    where k.queue = enqueue.queue and k.key = enqueue.unique_key;
+    continue when not found;
+    case enqueue.on_conflict
+      when 'raise' then
+        raise exception using errcode = 'PQ003',
+          message = format('unique_key %L of queue %L is held by task %s', enqueue.unique_key, enqueue.queue, holder);
+      when 'skip' then
+        return null;
+      when 'return_existing' then
+        return holder;
+      else
+        update pgq.tasks as t
+        set task = enqueue.task, payload = body, priority = enqueue.priority, scheduled_at = due,
+            max_attempts = coalesce(enqueue.max_attempts, lane.max_attempts),
+            timeout = coalesce(enqueue.timeout, lane.timeout)
+        where t.queue = enqueue.queue and t.id = holder and t.status = 'pending';
+        if found then
+          perform pgq.ring(lane.name, lane.bell);
+          return holder;
+        end if;
+        -- The holder already runs with the old payload: the new task takes the key over and runs after it.
+        update pgq.unique_keys as k set task_id = new_id
+        where k.queue = enqueue.queue and k.key = enqueue.unique_key and k.task_id = holder;
+        exit when found;
+    end case;
+  end loop;
+
+  insert into pgq.tasks (id, queue, task, payload, priority, scheduled_at, max_attempts, timeout, unique_key)
+  values (new_id, enqueue.queue, enqueue.task, body, enqueue.priority, due,
+          coalesce(enqueue.max_attempts, lane.max_attempts), coalesce(enqueue.timeout, lane.timeout),
+          enqueue.unique_key);
+  perform pgq.ring(lane.name, lane.bell);
+  return new_id;
+end
+$$;
+
+create or replace function pgq.enqueue(
+  queue        text,
+  task         text,
+  payload      jsonb,
+  priority     integer          default 5,
+  delay        interval         default null,
+  scheduled_at timestamptz      default null,
+  max_attempts integer          default null,
+  timeout      double precision default null,
+  unique_key   text             default null,
+  on_conflict  text             default 'raise'
+) returns bigint
+language sql
+as $$
+  select pgq.enqueue(queue, task, payload::text, priority, delay, scheduled_at, max_attempts, timeout,
+                     unique_key, on_conflict)
+$$;
+
+create or replace function pgq.enqueue(
+  queue        text,
+  task         text,
+  payload      json,
+  priority     integer          default 5,
+  delay        interval         default null,
+  scheduled_at timestamptz      default null,
+  max_attempts integer          default null,
+  timeout      double precision default null,
+  unique_key   text             default null,
+  on_conflict  text             default 'raise'
+) returns bigint
+language sql
+as $$
+  select pgq.enqueue(queue, task, payload::text, priority, delay, scheduled_at, max_attempts, timeout,
+                     unique_key, on_conflict)
+$$;
+
+-- Add one task per payload in one statement; returns their ids in the order of the payloads.
+create or replace function pgq.enqueue_many(
+  queue        text,
+  task         text,
+  payloads     jsonb[],
+  priority     integer          default 5,
+  delay        interval         default null,
+  scheduled_at timestamptz      default null,
+  max_attempts integer          default null,
+  timeout      double precision default null
+) returns setof bigint
+language sql
+as $$
+  select pgq.enqueue(queue, task, p.payload::text, priority, delay, scheduled_at, max_attempts, timeout)
+  from unnest(payloads) with ordinality as p (payload, place)
+  order by p.place
+$$;

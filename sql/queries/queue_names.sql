@@ -1,0 +1,5 @@
+-- queue_names: every queue there is.
+-- rows:  name
+select name
+from pgq.queues
+order by name

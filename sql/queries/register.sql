@@ -1,0 +1,5 @@
+-- register: add this process to the workers.
+-- rows:  the id
+insert into pgq.workers (name, host, pid, queues, concurrency, version, lease)
+values (%(name)s, %(host)s, %(pid)s, %(queues)s, %(concurrency)s, %(version)s, %(lease)s)
+returning id
