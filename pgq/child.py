@@ -1,0 +1,79 @@
+"""The child's side: `python -m pgq.child module:app CHANNEL LIFELINE` runs tasks until the parent goes away."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import fcntl
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+from typing import Any
+
+from pgq.app import App
+from pgq.context import CURRENT, Context
+from pgq.load import load_app
+from pgq.task import Dead, Done, Failed, Outcome, Recorded, Retry, Snooze, Task, failure
+from pgq.wire import decode_task, encode_outcome
+
+
+def main() -> None:
+    """Serve tasks over the socket and the lifeline whose numbers are the last two arguments."""
+    app_path, channel_fd, lifeline = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    for fd in (channel_fd, lifeline):
+        os.set_inheritable(fd, False)
+    die_with(lifeline)
+    app = load_app(app_path)
+    channel = socket.socket(fileno=channel_fd)
+    with channel, channel.makefile("rb") as lines, asyncio.Runner() as loop:
+        for line in lines:
+            channel.sendall(encode_outcome(run(app, decode_task(line), loop)))
+
+
+def run(app: App, task: Task, loop: asyncio.Runner) -> Outcome:
+    """Run one task to its outcome."""
+    context = Context(task)
+    token = CURRENT.set(context)
+    try:
+        value: Any = app.handler(task.task).function.call(**json.loads(task.payload))
+        if asyncio.iscoroutine(value):
+            value = loop.run(value, context=contextvars.copy_context())
+    except BaseException as error:  # noqa: BLE001 - whatever a handler raises is its failed attempt
+        return failure(error)
+    finally:
+        CURRENT.reset(token)
+    if isinstance(value, Retry | Snooze | Dead | Failed):
+        return value  # after complete_in too: its commit may have failed, and if not, the lease is gone
+    return Recorded() if context.completed else Done()
+
+
+def die_with(lifeline: int) -> None:
+    """End with the parent, in the middle of a handler too, and with all that was started here.
+
+    The task is given to another worker then. On Linux the kernel itself kills the process group when the parent's end
+    of the pipe closes, so that code which never lets go of the interpreter cannot delay it; elsewhere a thread does.
+    """
+    if sys.platform == "linux":
+        fcntl.fcntl(lifeline, fcntl.F_SETOWN, -os.getpgrp())
+        fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
+        fcntl.fcntl(lifeline, fcntl.F_SETFL, os.O_ASYNC)
+    threading.Thread(target=_watch, args=(lifeline,), daemon=True).start()
+
+
+def _watch(lifeline: int) -> None:
+    poll = select.poll()
+    poll.register(lifeline, select.POLLIN | select.POLLHUP)
+    poll.poll()
+    with contextlib.suppress(PermissionError):
+        os.killpg(os.getpgrp(), signal.SIGKILL)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    main()

@@ -1,0 +1,139 @@
+"""Child processes for handlers that may have to be killed: the parent's side.
+
+A child runs one task at a time and is reused; at a timeout or a cancellation it is killed with everything it started,
+for real. All of it is killed too when this process dies, so that no handler outlives the lease of its task. Messages
+are JSON lines over a socket pair; the lifeline is a pipe that nobody writes to: its end is the news.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+
+from pgq.context import Context
+from pgq.errors import ConfigError
+from pgq.task import Failed, Outcome, Recorded, Task
+from pgq.wire import MAX_LINE, decode_outcome, encode_task
+
+RECYCLE = 1_000  # tasks after which a child is replaced, which bounds what its handlers may leak
+
+
+class Child:
+    """One child process, which serves the app at `module:app`."""
+
+    def __init__(self, app_path: str) -> None:
+        self.tasks = 0
+        self._app_path = app_path
+        self._process: asyncio.subprocess.Process | None = None
+        self._lifeline: int | None = None
+
+    @property
+    def reusable(self) -> bool:
+        """Whether it lives and has not run too many tasks."""
+        return self._process is not None and self._process.returncode is None and self.tasks < RECYCLE
+
+    async def start(self) -> None:
+        """Start the process. If this is cancelled half way, `kill` cleans up."""
+        ours, theirs = socket.socketpair()
+        lifeline, self._lifeline = os.pipe()
+        try:
+            self._reader, self._writer = await asyncio.open_connection(sock=ours, limit=MAX_LINE)
+            fds = (theirs.fileno(), lifeline)
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "pgq.child", self._app_path, *map(str, fds),
+                pass_fds=fds, start_new_session=True, stdin=asyncio.subprocess.DEVNULL,
+            )  # fmt: skip
+        finally:
+            theirs.close()
+            os.close(lifeline)
+
+    async def run(self, task: Task) -> Outcome:
+        """Run one task; a child that dies is a failed attempt that says how."""
+        self.tasks += 1
+        try:
+            self._writer.write(encode_task(task))
+            await self._writer.drain()
+            line = await self._reader.readline()
+        except OSError:
+            line = b""
+        if not line.endswith(b"\n"):
+            return Failed(f"its process {await self._fate()}")
+        return decode_outcome(json.loads(line))
+
+    async def kill(self) -> None:
+        """Kill the child and everything it started, and wait for its end."""
+        if self._lifeline is not None:
+            os.close(self._lifeline)
+            self._lifeline = None
+        if hasattr(self, "_writer"):
+            self._writer.close()
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            await self._process.wait()
+
+    async def _fate(self) -> str:
+        assert self._process is not None  # noqa: S101 - it was started
+        code = await self._process.wait()
+        return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+
+
+class Children:
+    """A pool of children, started when needed; as many run at once as there are slots that ask."""
+
+    def __init__(self, app_path: str) -> None:
+        self._app_path = app_path
+        self._idle: list[Child] = []
+        self._all: set[Child] = set()
+
+    @property
+    def possible(self) -> bool:
+        """Whether child processes could find the app."""
+        return bool(self._app_path)
+
+    async def run(self, task: Task, context: Context) -> Outcome:
+        """Run a task in a child. Cancelling this kills the child."""
+        if not self.possible:
+            raise ConfigError("process handlers need the app's import path: App(path='package.module:app')")
+        child = await self._take()
+        try:
+            outcome = await child.run(task)
+        except BaseException:
+            await self._end(child)
+            raise
+        if child.reusable:
+            self._idle.append(child)
+        else:
+            await self._end(child)
+        context.completed = isinstance(outcome, Recorded)
+        return outcome
+
+    async def close(self) -> None:
+        """Kill every child."""
+        self._idle.clear()
+        for child in list(self._all):
+            await self._end(child)
+
+    async def _take(self) -> Child:
+        while self._idle:
+            child = self._idle.pop()
+            if child.reusable:
+                return child
+            await self._end(child)
+        child = Child(self._app_path)
+        self._all.add(child)
+        try:
+            await child.start()
+        except BaseException:
+            await self._end(child)
+            raise
+        return child
+
+    async def _end(self, child: Child) -> None:
+        self._all.discard(child)
+        await child.kill()

@@ -1,0 +1,199 @@
+"""The loop that keeps the slots fed: what to ask of each queue, when to look again, when to sleep.
+
+One connection, one round trip for all queues; while it is under way the slots run what came before. A lane that found
+less than it asked for is drained: it asks for the bell, looks once more, and sleeps until a ring, its next due task,
+or the backstop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from time import monotonic
+
+import psycopg
+
+from pgq.claim import Found, Want, claim
+from pgq.config import Config
+from pgq.cursor import Clock
+from pgq.db import Call, arun
+from pgq.lane import Board, Lane
+from pgq.member import Member
+from pgq.queue import Settings
+from pgq.task import Settled
+
+log = logging.getLogger("pgq")
+
+STRAYS_AFTER = 2.0  # seconds into a new session, when the statements of the lost one have ended
+BUSY_NAP = (0.001, 0.1)  # seconds: first and longest pause while an enqueue is in flight
+
+
+class Line:
+    """Feeds a board from its queues; `bell_works` says whether a ring would be heard."""
+
+    def __init__(
+        self,
+        config: Config,
+        board: Board,
+        member: Member,
+        bell_works: Callable[[], bool],
+        known: Callable[[], list[int]],
+    ) -> None:
+        self._config = config
+        self._board = board
+        self._member = member
+        self._bell_works = bell_works
+        self._known = known
+        self._sessions = 0
+        self._strays_at = 0.0
+        self._clock = Clock()
+        self._stopping = False
+        self._settings_at = 0.0
+        self._busy_naps: dict[str, float] = {}
+
+    async def work(self, conn: psycopg.AsyncConnection) -> None:
+        """Feed the board on this connection until stopped. Raises psycopg.Error when it is lost."""
+        for lane in self._board.lanes.values():  # a new session holds no bell and has heard nothing
+            lane.holds_bell, lane.rung = False, True
+        self._settings_at = 0.0
+        self._sessions += 1
+        self._strays_at = monotonic() + STRAYS_AFTER
+        try:
+            while not self._stopping:
+                await self._refresh(conn)
+                await self.turn(conn)
+        finally:
+            await self._let_go(conn)
+
+    def stop(self) -> None:
+        """End `work` after the round trip under way."""
+        self._stopping = True
+        self._board.hungry.set()
+
+    def stir(self, queue: str = "") -> None:
+        """Look at a queue (all for ``""``) at once: it rang."""
+        for lane in self._board.lanes.values():
+            if queue in {"", lane.settings.name}:
+                lane.rung = True
+        self._board.hungry.set()
+
+    def reload(self) -> None:
+        """Read the settings again at once."""
+        self._settings_at = 0.0
+        self._board.hungry.set()
+
+    def expect(self, lane: Lane, settled: Settled, margin: float) -> None:
+        """Look at a drained lane again `margin` seconds after one of its own tasks comes back."""
+        due = settled.due or self._clock.now()
+        now = monotonic()
+        at = now + (due - self._clock.now()).total_seconds() + (settled.after or 0) + margin
+        lane.expected = min(at, lane.expected) if lane.expected > now else at
+        if lane.drained:
+            lane.look_at = min(lane.look_at, at)
+            self._board.hungry.set()
+
+    async def turn(self, conn: psycopg.AsyncConnection) -> int:
+        """One trip down the line; returns how many tasks were claimed. Waits when there is nothing to ask for."""
+        wants = [want for lane in self._board.lanes.values() if (want := self._want(lane))]
+        if not wants:
+            await self._wait()
+            return 0
+        claimed = 0
+        for want, found in zip(wants, await claim(conn, self._member.id, wants, self._clock), strict=True):
+            self._take(want, found)
+            claimed += len(found.tasks)
+        return claimed
+
+    def _want(self, lane: Lane) -> Want | None:
+        lane.measure()
+        count, now = lane.appetite(self._board.free), monotonic()
+        if count <= 0:
+            return None
+        if not lane.drained:
+            return Want(lane, count, sweep=lane.cursor.must_sweep(now), rouse=lane.holds_bell, tell=True)
+        if lane.rung:
+            lane.rung = False
+            return Want(lane, count, rouse=lane.holds_bell)
+        if now < lane.look_at:
+            return None
+        works = self._bell_works()
+        if lane.holds_bell:  # the backstop; when nobody would hear a ring, let go of the bell
+            sweep = lane.cursor.may_sweep(now)
+            return Want(lane, count, sweep=sweep, rouse=not works, tell=not works, ahead=True)
+        return Want(lane, count, sweep=lane.cursor.may_sweep(now), doze=works, ahead=True)
+
+    def _take(self, want: Want, found: Found) -> None:
+        lane = want.lane
+        lane.holds_bell = found.bell == "holder" or (lane.holds_bell and not want.rouse)
+        lane.drained = len(found.tasks) < want.count
+        lane.look_at = 0.0
+        if found.tasks:
+            self._board.add(lane, found.tasks)
+        elif want.doze or lane.holds_bell or not self._bell_works():
+            lane.look_at = monotonic() + self._nap(want, found)
+
+    def _nap(self, want: Want, found: Found) -> float:
+        """Return how long a lane that found nothing may sleep."""
+        name = want.lane.settings.name
+        if found.bell == "busy":
+            nap = self._busy_naps.get(name, BUSY_NAP[0])
+            self._busy_naps[name] = min(nap * 2, BUSY_NAP[1])
+            return nap
+        self._busy_naps.pop(name, None)
+        nap = self._config.poll
+        if want.lane.expected > monotonic():  # one of our own retries, perhaps not written yet when we looked
+            nap = min(nap, want.lane.expected - monotonic())
+        if found.next_due is not None:
+            nap = min(nap, found.next_due)
+        if not want.sweep:  # a late commit may lie below the cursor: look there as soon as allowed
+            nap = min(nap, want.lane.cursor.next_sweep - monotonic())
+        return max(nap, 0.001)
+
+    async def _wait(self) -> None:
+        """Sleep until a slot is free, somebody rings, or a lane wants to look again."""
+        hungry = self._board.hungry
+        hungry.clear()
+        looks = [lane.look_at for lane in self._board.lanes.values() if lane.appetite(self._board.free) > 0]
+        until = min([self._settings_at + self._config.poll, *looks]) - monotonic()
+        if until > 0:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(hungry.wait(), until)
+
+    async def _refresh(self, conn: psycopg.AsyncConnection) -> None:
+        """Register again if the others declared us dead; take up changed settings and the time at least every poll."""
+        await self._member.join(conn)
+        if monotonic() < self._settings_at + self._config.poll:
+            return
+        self._settings_at = monotonic()
+        if self._sessions > 1 and monotonic() > self._strays_at:
+            self._sessions = 1
+            await self._give_strays_back(conn)
+        for settings in await read_settings(conn, self._member.queues):
+            self._board.lanes[settings.name].settings = settings
+        ((now,),) = await arun(conn, Call("clock", {}))
+        if self._clock.set(now):
+            for lane in self._board.lanes.values():
+                lane.cursor.reset()
+
+    async def _give_strays_back(self, conn: psycopg.AsyncConnection) -> None:
+        """Give back what the lost session claimed without telling us."""
+        for queue in self._member.queues:
+            values = {"queue": queue, "worker_id": self._member.id, "known": self._known()}
+            for (task_id,) in await arun(conn, Call("strays", values)):
+                log.warning("task %s was claimed as its connection was lost; given back", task_id)
+
+    async def _let_go(self, conn: psycopg.AsyncConnection) -> None:
+        """Pass the bells on before this session ends; where that fails, the lock ends with the session."""
+        for lane in self._board.lanes.values():
+            if lane.holds_bell and not conn.closed:
+                values = {"bell": lane.settings.bell, "queue": lane.settings.name, "tell": True}
+                with contextlib.suppress(psycopg.Error):
+                    await arun(conn, Call("rouse", values))
+            lane.holds_bell = False
+
+
+async def read_settings(conn: psycopg.AsyncConnection, queues: list[str]) -> list[Settings]:
+    """Return the current settings of these queues."""
+    return [Settings.from_row(row) for row in await arun(conn, Call("settings", {"queues": queues}))]

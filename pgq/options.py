@@ -1,0 +1,107 @@
+"""What one enqueue may say beside a task's arguments, checked before any SQL."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Literal, TypedDict, get_args
+
+from pgq.errors import InvalidOption
+
+Conflict = Literal["raise", "skip", "replace", "return_existing"]
+FOREVER = 3_155_760_000.0  # seconds in a century: no delay is longer
+MAX_TIMEOUT = 1e9
+BIGGEST = 1e300  # no number above it, and no NaN, is taken for a time
+
+
+class Choices(TypedDict, total=False):
+    """The options of one enqueue, all but `on_conflict`; see Options."""
+
+    priority: int
+    delay: float | timedelta | None
+    scheduled_at: datetime | None
+    max_attempts: int | None
+    timeout: float | None
+    unique_key: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What one enqueue may say beside the arguments. Seconds; None means the queue's setting.
+
+    Raises InvalidOption, naming the option and the value.
+    """
+
+    priority: int = 5
+    delay: float | timedelta | None = None
+    scheduled_at: datetime | None = None
+    max_attempts: int | None = None
+    timeout: float | None = None
+    unique_key: str | None = None
+    on_conflict: Conflict = "raise"
+
+    def __post_init__(self) -> None:
+        """Check each option before any SQL."""
+        if not _whole(self.priority, 0, 10):
+            raise InvalidOption(f"priority must be 0 to 10, got {self.priority!r}")
+        if self.max_attempts is not None and not _whole(self.max_attempts, 1, 2**31 - 1):
+            raise InvalidOption(f"max_attempts must be 1 to {2**31 - 1}, got {self.max_attempts!r}")
+        if self.timeout is not None and not 0 < _number("timeout", self.timeout) <= MAX_TIMEOUT:
+            raise InvalidOption(f"timeout must be above 0 and at most {MAX_TIMEOUT:g} seconds, got {self.timeout!r}")
+        if self.on_conflict not in get_args(Conflict):
+            raise InvalidOption(
+                f"on_conflict must be raise, skip, replace or return_existing, got {self.on_conflict!r}",
+            )
+        if not 0 <= self.delay_seconds <= FOREVER:
+            raise InvalidOption(f"delay must be 0 seconds to a century, got {self.delay!r}")
+        if self.scheduled_at is not None:
+            _check_moment(self.scheduled_at)
+            if self.delay is not None:
+                raise InvalidOption("give delay or scheduled_at, not both")
+        if self.unique_key is not None:
+            _check_key(self.unique_key)
+
+    @property
+    def delay_seconds(self) -> float:
+        """The delay in seconds; 0 without one."""
+        if isinstance(self.delay, timedelta):
+            return self.delay.total_seconds()
+        return 0.0 if self.delay is None else _number("delay", self.delay)
+
+    def values(self) -> dict[str, Any]:
+        """Return the options as the statements' values."""
+        return {
+            "priority": int(self.priority),
+            "delay": None if self.delay is None else self.delay_seconds,
+            "scheduled_at": self.scheduled_at,
+            "max_attempts": self.max_attempts,
+            "timeout": None if self.timeout is None else float(self.timeout),
+        }
+
+    def changed(self, **options: Any) -> Options:
+        """Return a copy with some options changed, checked again."""
+        return replace(self, **options)
+
+
+def _check_moment(value: object) -> None:
+    if not isinstance(value, datetime) or value.utcoffset() is None:
+        raise InvalidOption(f"scheduled_at must be a datetime with a time zone, got {value!r}")
+
+
+def _check_key(key: object) -> None:
+    if not isinstance(key, str) or not 1 <= len(key) <= 500 or "\0" in key:  # noqa: PLR2004 - as in the table
+        raise InvalidOption(f"unique_key must be 1 to 500 characters without NUL, got {key!r:.80}")
+    try:
+        key.encode()
+    except UnicodeEncodeError:
+        raise InvalidOption("unique_key must be valid Unicode, got a lone surrogate") from None
+
+
+def _whole(value: object, least: int, most: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+
+def _number(what: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= BIGGEST:
+        raise InvalidOption(f"{what} must be a number of seconds, got {value!r:.80}")
+    return float(value)
