@@ -1,0 +1,68 @@
+"""The settings of queues as the command line shows and changes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from pgq.cli.failure import Failure
+from pgq.cli.output import echo_json, echo_table, seconds
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+    from pgq.cli.rows import QueueRow
+
+HEADINGS = (
+    "QUEUE", "AT ONCE", "RATE", "TIMEOUT", "TRIES", "RETRY AFTER", "KEPT", "DEAD LETTERS", "LIMITER DOWN", "PAUSED",
+)  # fmt: skip
+NO_QUEUES = "There are no queues: declare them in code and run `pgq queues sync module:app`."
+
+
+def echo_queues(conn: Connection, name: str | None, *, as_json: bool) -> None:
+    """Print every queue for None, else the one of this name."""
+    from dataclasses import asdict
+
+    from pgq.cli.rows import QueueRow, fetch
+
+    found = fetch(conn, QueueRow, "list_queues", {"name": name})
+    if as_json:
+        documents = [asdict(row) for row in found]
+        echo_json(documents if name is None else documents[0])
+        return
+    echo_table([_line(row) for row in found], HEADINGS, none=NO_QUEUES)
+
+
+def _line(row: QueueRow) -> tuple[Any, ...]:
+    limit = None if row.rate_max is None else f"{row.rate_max}/{seconds(row.rate_per)}"
+    growth = f" doubling to {seconds(row.max_delay)}" if row.backoff == "exponential" else ""
+    jitter = f" +{row.jitter:.0%}" if row.jitter else ""
+    return (
+        row.name,
+        row.concurrency,
+        limit,
+        seconds(row.timeout),
+        row.max_attempts,
+        f"{seconds(row.delay)}{growth}{jitter}",
+        seconds(row.retention),
+        "kept" if row.keep_dead else "no",
+        row.on_limiter_down,
+        row.paused_at,
+    )
+
+
+def change(conn: Connection, queue: str, given: Mapping[str, Any]) -> None:
+    """Change settings of one queue; refused as a whole. Raises Failure for an unknown one, InvalidOption."""
+    from dataclasses import asdict, replace
+
+    from pgq.db import Call, run
+    from pgq.queue import Rate, Settings
+
+    with conn.transaction():
+        rows = run(conn, Call("lock_queue", {"name": queue}))
+        if not rows:
+            raise Failure(f"unknown queue {queue!r}: see `pgq queues list`")
+        settings = replace(Settings.from_row(rows[0]), **given)
+        if settings.rate_max is not None and settings.rate_per is not None:
+            Rate(settings.rate_max, settings.rate_per)  # refuses what limits nothing
+        run(conn, Call("set_queue", asdict(settings)))
