@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from fleet import Fleet, eventually
+from ledger import Account, Drained, Ledger
+from servers import durable_postgres, fresh_database
+
+from pgq import embedded
+
+FIGURES = pytest.StashKey[list[tuple[str, Account]]]()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[embedded.Postgres]:
+    """Return a durable server of our own."""
+    with durable_postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def dsn(postgres: embedded.Postgres) -> Iterator[str]:
+    """Return the DSN of a fresh database with the schema, on the server that may be maltreated."""
+    with fresh_database(postgres.dsn) as dsn:
+        declare(dsn)
+        yield dsn
+
+
+def declare(dsn: str) -> None:
+    from fault_app import app  # noqa: PLC0415 - it opens nothing, but belongs to the workers
+
+    with psycopg.connect(dsn) as conn:
+        app.declare(conn)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    """Return an empty ledger."""
+    folder = tmp_path / "ledger"
+    folder.mkdir()
+    return Ledger(folder)
+
+
+@pytest.fixture
+def fleet(dsn: str, ledger: Ledger, tmp_path: Path) -> Iterator[Fleet]:
+    """Return worker processes with short leases, none started yet."""
+    settings = {"lease": 2, "upkeep": 0.3, "poll": 0.5, "grace": 5, "overdue": 5, "concurrency": 8}
+    fleet = Fleet(dsn, ledger, tmp_path, settings)
+    yield fleet
+    fleet.close()
+
+
+@pytest.fixture
+def drained(dsn: str, ledger: Ledger, request: pytest.FixtureRequest) -> Drained:
+    """Wait until every acknowledged task has ended, and return the account, noted for the table at the end."""
+
+    def wait(seconds: float = 40, excused: frozenset[str] = frozenset()) -> Account:
+        def all_ended() -> bool:
+            with psycopg.connect(dsn) as conn:
+                cursor = conn.execute("select count(*) from pgq.tasks where status in ('pending', 'processing')")
+                return cursor.fetchall() == [(0,)]
+
+        try:
+            eventually(all_ended, seconds, "the end of all tasks")
+        finally:
+            account = ledger.account(dsn, excused)
+            request.config.stash.setdefault(FIGURES, []).append((request.node.name, account))
+        return account
+
+    return wait
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print the figures of every scenario."""
+    figures = config.stash.get(FIGURES, [])
+    if not figures:
+        return
+    terminalreporter.section("faults")
+    columns = ("acked", "runs", "lost", "unexpected", "overlap", "stuck", "doubled")
+    width = max(len(name) for name, _ in figures)
+    terminalreporter.write_line(" ".join([f"{'scenario':{width}}", *(f"{column:>10}" for column in columns)]))
+    for name, account in figures:
+        sizes = [getattr(account, column) for column in columns]
+        numbers = [size if isinstance(size, int) else len(size) for size in sizes]
+        terminalreporter.write_line(" ".join([f"{name:{width}}", *(f"{number:>10}" for number in numbers)]))

@@ -1,0 +1,121 @@
+"""`pgq tasks …`: list, show, cancel, retry."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import psycopg
+import pytest
+from command_line import document, invoke, refuse, statuses, succeed
+from factory import ENDED, clock, key_holder, make_task, make_tasks, make_worker, task_row
+
+
+def ids(rows: list[dict[str, object]]) -> list[object]:
+    return [row["id"] for row in rows]
+
+
+def test_no_tasks_is_a_sentence(dsn: str) -> None:
+    assert succeed("tasks", "list", "--dsn", dsn) == "There are no tasks.\n"
+    assert succeed("tasks", "list", "--queue", "x", "--dsn", dsn) == "No task is like that.\n"
+    assert document("tasks", "list", "--dsn", dsn) == []
+
+
+def test_tasks_are_listed_newest_first_and_no_more_than_asked_for(dsn: str, conn: psycopg.Connection) -> None:
+    made = make_tasks(conn, 5)
+    assert ids(document("tasks", "list", "--limit", 3, "--dsn", dsn)) == made[:1:-1]
+    lines = succeed("tasks", "list", "--limit", 2, "--dsn", dsn).splitlines()
+    assert lines[0].split()[:4] == ["ID", "QUEUE", "TASK", "STATUS"]
+    assert [line.split()[0] for line in lines[1:]] == [str(made[4]), str(made[3])]
+
+
+def test_conditions_narrow_the_list_together(dsn: str, conn: psycopg.Connection) -> None:
+    wanted = make_task(conn, queue="a", task="x", status="completed")
+    make_task(conn, queue="b", task="x", status="completed")
+    make_task(conn, queue="a", task="y", status="completed")
+    make_task(conn, queue="a", task="x")
+    found = document("tasks", "list", "--queue", "a", "--task", "x", "--status", "completed", "--dsn", dsn)
+    assert ids(found) == [wanted]
+
+
+@pytest.mark.parametrize("status", sorted(ENDED | {"pending", "processing"}))
+def test_each_status_can_be_asked_for(dsn: str, conn: psycopg.Connection, status: str) -> None:
+    for other in ENDED | {"pending", "processing"}:
+        make_task(conn, status=other)
+    found = document("tasks", "list", "--status", status, "--dsn", dsn)
+    assert [row["status"] for row in found] == [status]
+
+
+def test_a_document_holds_every_column_with_times_as_iso_8601(dsn: str, conn: psycopg.Connection) -> None:
+    task_id = make_task(conn, payload='{"to": "ada", "n": [1, null]}', status="dead", last_error="no way")
+    (row,) = document("tasks", "list", "--dsn", dsn)
+    assert row["payload"] == {"to": "ada", "n": [1, None]}
+    assert (row["last_error"], row["started_at"] is None) == ("no way", False)
+    assert datetime.fromisoformat(row["scheduled_at"]) == task_row(conn, task_id).scheduled_at
+
+
+def test_an_unknown_status_is_a_usage_error(dsn: str) -> None:
+    assert "'done' is not one of" in refuse("tasks", "list", "--status", "done", "--dsn", dsn, code=2)
+
+
+def test_show_tells_everything_about_one_task(dsn: str, conn: psycopg.Connection) -> None:
+    worker = make_worker(conn, name="host:17")
+    task_id = make_task(
+        conn, status="processing", worker_id=worker, unique_key="k", payload='{"größe": 1}',
+        last_error="boom\x1b[31m", traceback="Traceback:\n  line 1",
+    )  # fmt: skip
+    text = succeed("tasks", "show", task_id, "--dsn", dsn)
+    facts = dict(line.split(maxsplit=1) for line in text.partition("payload")[0].splitlines())
+    assert facts["status"] == "processing"
+    assert facts["worker"] == "host:17"
+    assert facts["unique_key"] == "k"
+    assert facts["last_error"] == "boom [31m"
+    assert '"größe": 1' in text
+    assert text.endswith("traceback\nTraceback:\n  line 1\n")
+    assert document("tasks", "show", task_id, "--dsn", dsn)["worker"] == "host:17"
+
+
+@pytest.mark.parametrize("words", [["show", 999], ["show", 999, "--json"], ["cancel", 999], ["retry", 999]])
+def test_an_unknown_task_is_one_sentence(dsn: str, words: list[object]) -> None:
+    assert refuse("tasks", *words, "--dsn", dsn) == "pgq: no task 999\n"
+
+
+@pytest.mark.parametrize("number", ["x", "0", "-1", "9223372036854775808"])
+def test_what_is_no_id_is_a_usage_error(dsn: str, number: str) -> None:
+    assert invoke("tasks", "show", "--dsn", dsn, "--", number).exit_code == 2
+
+
+def test_cancel_says_of_each_task_what_happened(dsn: str, conn: psycopg.Connection) -> None:
+    waits, runs, over = make_task(conn), make_task(conn, status="processing"), make_task(conn, status="completed")
+    assert succeed("tasks", "cancel", waits, runs, over, "--dsn", dsn).splitlines() == [
+        f"{waits} cancelled",
+        f"{runs} asked to stop: it is running",
+        f"{over} not cancelled: it is completed already",
+    ]
+    assert statuses(conn, waits, runs, over) == ["cancelled", "processing", "completed"]
+    assert task_row(conn, runs).cancel_requested
+
+
+def test_retry_says_of_each_task_what_happened(dsn: str, conn: psycopg.Connection) -> None:
+    dead, runs, later = make_task(conn, status="dead"), make_task(conn, status="processing"), make_task(conn, due=60)
+    assert succeed("tasks", "retry", dead, runs, later, "--dsn", dsn).splitlines() == [
+        f"{dead} will run again",
+        f"{runs} left alone: it is running",
+        f"{later} will run again",
+    ]
+    assert (task_row(conn, dead).status, task_row(conn, dead).attempts) == ("pending", 0)
+    assert task_row(conn, later).scheduled_at <= clock(conn)
+
+
+def test_one_task_that_is_refused_stops_no_other(dsn: str, conn: psycopg.Connection) -> None:
+    first, last = make_task(conn, status="failed"), make_task(conn, status="failed")
+    taken = make_task(conn, status="failed", unique_key="k")
+    holder = make_task(conn, unique_key="k")
+    result = invoke("tasks", "retry", first, 999, taken, last, "--dsn", dsn)
+    assert result.exit_code == 1
+    assert result.stdout.splitlines() == [f"{first} will run again", f"{last} will run again"]
+    assert result.stderr.splitlines() == [
+        "pgq: no task 999",
+        f"pgq: task {taken}: unique_key 'k' of queue 'jobs' is held by task {holder}",
+    ]
+    assert task_row(conn, taken).status == "failed"
+    assert key_holder(conn, "k") != taken
