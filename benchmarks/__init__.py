@@ -1,0 +1,1 @@
+"""Benchmarks of pgq: `python -m benchmarks list | run SCENARIO… | report`."""

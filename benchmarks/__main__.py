@@ -1,0 +1,96 @@
+"""The command line: `python -m benchmarks list | run SCENARIO… | report [DIRECTORY]`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from benchmarks import harness, report
+from benchmarks.manifest import manifest
+from benchmarks.results import Outcome, as_json
+from benchmarks.server import server
+
+
+@click.group()
+def main() -> None:
+    """Measure pgq. Figures are worth something only on a machine that does nothing else meanwhile."""
+
+
+@main.command("list")
+def list_scenarios() -> None:
+    """Print the scenarios, each with its first sentence."""
+    for name in harness.names():
+        print(f"{name:10} {(harness.scenario(name).__doc__ or '').splitlines()[0]}")
+
+
+@main.command()
+@click.argument("scenarios", nargs=-1, required=True, type=click.Choice(harness.names()), metavar="SCENARIO…")
+@click.option("--dsn", default="", help="A server where databases may be created. Default: an embedded one.")
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting of the embedded server.")
+@click.option("--repetitions", default=3, show_default=True, type=click.IntRange(1))
+@click.option("--quick", is_flag=True, help="A few seconds, to see that it works; the figures mean nothing.")
+@click.option("--json", "as_lines", is_flag=True, help="Print one JSON object per scenario instead of the summary.")
+@click.option("--keep", default="", metavar="WHAT", help="Keep the result as results/<date>-WHAT, to be committed.")
+@click.option("--out", type=click.Path(path_type=Path), help="Write the result to this directory instead.")
+def run(
+    scenarios: Sequence[str],
+    dsn: str,
+    settings: Sequence[str],
+    repetitions: int,
+    quick: bool,
+    as_lines: bool,
+    keep: str,
+    out: Path | None,
+) -> None:
+    """Run scenarios one after the other and write the result. Exits with 1 when a run was invalid."""
+    directory = out or report.RESULTS / _name(keep)
+    with server(dsn, dict(_pair(text) for text in settings)) as server_dsn:
+        origin = manifest(server_dsn, sys.argv[1:])
+        bench = harness.Bench(server_dsn, quick, 1 if quick else repetitions, _say)
+        outcomes = [harness.scenario(name).run(bench) for name in scenarios]
+    report.write(directory, origin, outcomes)
+    _say(f"written to {directory}")
+    _print(directory, outcomes, as_lines)
+    sys.exit(any(outcome.problems for outcome in outcomes))
+
+
+@main.command("report")
+@click.argument("directory", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path))
+def report_again(directory: Path | None) -> None:
+    """Write SUMMARY.md and the pictures of a result again (default: the newest) and print the summary."""
+    print(report.summarise(directory or report.latest()))
+
+
+def _print(directory: Path, outcomes: Sequence[Outcome], as_lines: bool) -> None:
+    for outcome in outcomes:
+        for problem in outcome.problems:
+            _say(f"INVALID {outcome.scenario}: {problem}")
+        if as_lines:
+            print(json.dumps(as_json(outcome)))
+    if not as_lines:
+        print((directory / "SUMMARY.md").read_text())
+
+
+def _name(keep: str) -> str:
+    now = datetime.now(UTC)
+    return f"{now:%Y-%m-%d}-{keep}" if keep else f"local-{now:%Y%m%d-%H%M%S}"
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, found, value = text.partition("=")
+    if not found:
+        raise click.BadParameter(f"--set takes NAME=VALUE, got {text!r}")
+    return name, value
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

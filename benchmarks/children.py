@@ -1,0 +1,106 @@
+"""Processes of a benchmark: each gets its order as a JSON line on stdin and says JSON lines on stdout."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+ROOT = Path(__file__).parent.parent  # of the checkout that is measured
+PATIENCE = 60.0  # seconds for a process to start, and to end
+
+
+class Child:
+    """One process that runs a module of this package."""
+
+    def __init__(self, module: str, order: Mapping[str, Any]) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", module],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONUNBUFFERED": ""},  # unbuffered, print may drop the rest of a long line
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        self.pid = self._process.pid
+        self.tell(order)
+
+    def tell(self, message: Any) -> None:
+        """Send one line."""
+        assert self._process.stdin is not None  # noqa: S101 - opened as a pipe above
+        self._process.stdin.write(json.dumps(message) + "\n")
+        self._process.stdin.flush()
+
+    def hear(self) -> Any:
+        """Wait for one line. Raises RuntimeError when the process ended instead."""
+        assert self._process.stdout is not None  # noqa: S101 - opened as a pipe above
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{self._process.args!r} ended with {self._process.wait()} and said nothing")
+        return json.loads(line)
+
+    def stop(self) -> None:
+        """Ask it to end, as an operator would."""
+        self._process.terminate()
+
+    def bury(self) -> None:
+        """End it for good if it still runs, and close its pipes."""
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.communicate()
+
+
+@contextmanager
+def children(module: str, orders: Sequence[Mapping[str, Any]]) -> Iterator[list[Child]]:
+    """Start one process per order; none of them outlives the block."""
+    started: list[Child] = []
+    try:
+        for order in orders:
+            started.append(Child(module, order))  # noqa: PERF401 - those started before a failure are to be ended
+        yield started
+    finally:
+        for child in started:
+            child.bury()
+
+
+@contextmanager
+def workers(conn: psycopg.Connection, dsn: str, count: int, **config: Any) -> Iterator[list[Child]]:
+    """Start worker processes and wait until all are registered, listen, and have come to rest."""
+    with children("benchmarks.worker", [{"dsn": dsn, **config}] * count) as crew:
+        until(lambda: _listening(conn) == (count, count, 0), PATIENCE)
+        time.sleep(0.5)  # whatever a start brings with it is over, and none of it is timed
+        yield crew
+
+
+def dismiss(crew: Sequence[Child]) -> list[dict[str, list[int]]]:
+    """Stop workers and return their reports."""
+    for child in crew:
+        child.stop()
+    return [child.hear() for child in crew]
+
+
+def until(reached: Callable[[], bool], seconds: float) -> None:
+    """Poll a condition. Raises TimeoutError."""
+    ends = time.monotonic() + seconds
+    while not reached():
+        if time.monotonic() > ends:
+            raise TimeoutError(f"not reached within {seconds:g} s")
+        time.sleep(0.01)
+
+
+def _listening(conn: psycopg.Connection) -> tuple[int, ...]:
+    row = conn.execute(
+        "select (select count(*) from pgq.workers),"
+        " count(*) filter (where application_name = 'pgq listen' and state = 'idle' and query like 'listen%'),"
+        " count(*) filter (where application_name = 'pgq probe')"
+        " from pg_stat_activity where datname = current_database()"
+    ).fetchone()
+    return row or ()

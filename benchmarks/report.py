@@ -1,0 +1,100 @@
+"""A result on disk: manifest.json, raw.csv, SUMMARY.md and pictures in one dated directory."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import pictures
+from benchmarks.results import Outcome, Spread, number, spreads
+
+RESULTS = Path(__file__).parent / "results"
+_COLUMNS = ("scenario", "case", "repetition", "metric", "value")
+
+
+def write(directory: Path, manifest: Mapping[str, Any], outcomes: Sequence[Outcome]) -> None:
+    """Write a result; `directory` is made."""
+    directory.mkdir(parents=True, exist_ok=True)
+    problems = {outcome.scenario: outcome.problems for outcome in outcomes}
+    (directory / "manifest.json").write_text(json.dumps({**manifest, "problems": problems}, indent=2) + "\n")
+    with (directory / "raw.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(_COLUMNS)
+        for outcome in outcomes:
+            for sample in outcome.samples:
+                for metric, value in sample.metrics.items():
+                    rows.writerow((outcome.scenario, sample.case, sample.repetition, metric, value))
+    summarise(directory)
+
+
+def read(directory: Path) -> tuple[dict[str, Any], list[Outcome]]:
+    """Read a result back."""
+    manifest = json.loads((directory / "manifest.json").read_text())
+    outcomes = {name: Outcome(name, [], problems) for name, problems in manifest["problems"].items()}
+    metrics: dict[tuple[str, str, int], dict[str, float]] = {}
+    with (directory / "raw.csv").open(newline="") as file:
+        for row in csv.DictReader(file):
+            key = row["scenario"], row["case"], int(row["repetition"])
+            metrics.setdefault(key, {})[row["metric"]] = float(row["value"])
+    for (scenario, case, repetition), values in metrics.items():
+        outcomes[scenario].add(case, repetition, values)
+    return manifest, list(outcomes.values())
+
+
+def summarise(directory: Path) -> str:
+    """Write SUMMARY.md and the pictures from manifest.json and raw.csv; returns the summary."""
+    manifest, outcomes = read(directory)
+    drawn = pictures.draw(directory, outcomes)
+    text = summary(directory.name, manifest, outcomes, drawn)
+    (directory / "SUMMARY.md").write_text(text)
+    return text
+
+
+def latest() -> Path:
+    """Return the directory of the newest result. Raises FileNotFoundError."""
+    found = sorted(RESULTS.glob("*/manifest.json"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise FileNotFoundError(f"no results in {RESULTS}")
+    return found[-1].parent
+
+
+def summary(title: str, manifest: Mapping[str, Any], outcomes: Sequence[Outcome], drawn: Sequence[str]) -> str:
+    """Return SUMMARY.md."""
+    lines = [f"# {title}", "", *_origin(manifest), ""]
+    for outcome in outcomes:
+        lines += [f"## {outcome.scenario}", "", *_table(outcome), ""]
+        lines += [f"**Invalid:** {problem}" for problem in outcome.problems]
+    lines += [f"![{name}]({name})" for name in drawn] or ["No pictures: matplotlib is not installed (extra `bench`)."]
+    return "\n".join(lines) + "\n"
+
+
+def _origin(manifest: Mapping[str, Any]) -> list[str]:
+    machine, settings, versions = manifest["machine"], manifest["server_settings"], manifest["versions"]
+    changed = f" with {len(manifest['changed_files'])} changed files" if manifest["changed_files"] else ""
+    return [
+        f"`{manifest['command']}` at {manifest['started_at']}, commit {manifest['commit'][:12] or 'unknown'}{changed}.",
+        f"{machine['cpus']} x {machine['cpu']}, {machine['memory']}; {machine['system']}.",
+        f"Load before the run {machine['load_average_before'][0]:.2f}; server, clients and workers share the machine.",
+        ", ".join(f"{name} {version}" for name, version in versions.items()) + ".",
+        "Postgres: " + ", ".join(f"{name} = {value}" for name, value in settings.items()) + ".",
+        "Each figure is the median of the repetitions (least to most).",
+    ]
+
+
+def _table(outcome: Outcome) -> list[str]:
+    cases = spreads(outcome)
+    metrics = list(dict.fromkeys(metric for found in cases.values() for metric in found))
+    lines = ["| | " + " | ".join(metrics) + " |", "|---" * (len(metrics) + 1) + "|"]
+    for case, found in cases.items():
+        cells = (_cell(found[metric]) if metric in found else "" for metric in metrics)
+        lines.append(f"| {case} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def _cell(spread: Spread) -> str:
+    if spread.min == spread.max:
+        return number(spread.median)
+    return f"{number(spread.median)} ({number(spread.min)} to {number(spread.max)})"

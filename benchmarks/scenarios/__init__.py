@@ -1,0 +1,1 @@
+"""The scenarios: one module each, found by its name."""
