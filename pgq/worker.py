@@ -66,11 +66,13 @@ class Worker:
         ]
         if burst:
             parts.append(asyncio.create_task(self._stop_when_idle()))
-        await self.stopping.wait()
-        await asyncio.gather(feeding, return_exceptions=True)
-        await self._finish(slots)
-        heartbeat.stop()
-        await self._close(parts)
+        try:
+            await self.stopping.wait()
+            await asyncio.gather(feeding, return_exceptions=True)
+            await self._finish(slots)
+        finally:  # when `run` itself is cancelled, what it held is given back by the others
+            heartbeat.stop()
+            await self._close([feeding, *slots, *parts])
 
     def stop(self) -> None:
         """Stop claiming, let what runs finish within the grace time, hand the rest back, and end `run`."""
@@ -111,6 +113,7 @@ class Worker:
             await asyncio.wait_for(self.settler.drained(), 10)
 
     async def _close(self, parts: list[asyncio.Task[None]]) -> None:
+        self._closing = True
         self._over.set()
         for part in parts:
             part.cancel()

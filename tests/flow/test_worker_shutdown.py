@@ -212,3 +212,30 @@ async def test_a_thread_that_never_ends_does_not_keep_the_process_alive(
         process.wait()
     row = await task_row(aconn, task_id)
     assert (row.status, row.attempts) == ("pending", 0)
+
+
+async def test_a_worker_whose_run_is_cancelled_leaves_nothing_behind(
+    config: pgq.Config, aconn: psycopg.AsyncConnection
+) -> None:
+    app = pgq.App()
+    begun = asyncio.Event()
+
+    @app.queue("jobs").task
+    async def endless() -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    await app.adeclare(aconn)
+    await endless.aenqueue(aconn)
+    running = asyncio.create_task(Worker(app, config).run())
+    await begun.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+    async def gone() -> bool:
+        roles = ("claim", "settle", "listen", "upkeep", "heartbeat")
+        workers = await (await aconn.execute("select count(*) from pgq.workers")).fetchone()
+        return workers == (0,) and not any([await sessions(aconn, role) for role in roles])
+
+    await eventually(gone)
