@@ -31,6 +31,7 @@ class Cursor:
         self.floors = [BEGINNING] * len(PRIORITIES)
         self._swept_at = -1e9
         self._sweep_took = 0.0
+        self._last_took = 1e9  # one slow sweep among quick ones says something of the machine, nothing of the table
 
     def reset(self) -> None:
         """Begin from the beginning again: the floors say nothing any more."""
@@ -52,7 +53,8 @@ class Cursor:
     def swept(self, began: float, ended: float) -> None:
         """Remember that a full sweep ran."""
         self._swept_at = ended
-        self._sweep_took = ended - began
+        self._sweep_took = min(ended - began, self._last_took)
+        self._last_took = ended - began
 
     def advance(self, claimed: Sequence[Task], asked: int, now: datetime) -> None:
         """Move the floors after a claim of at most `asked` rows that was sent at `now`.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from typing import Any
 
@@ -66,7 +67,21 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks a character still gets the rest
             stream.reconfigure(errors="backslashreplace")
-    cli(prog_name="pgq")
+    try:
+        cli(prog_name="pgq")
+    except OSError as error:  # help that cannot be printed; commands have their own sentences
+        click.echo(f"pgq: {error}", err=True)
+        sys.exit(1)
+    finally:
+        _let_go_of_stdout()
+
+
+def _let_go_of_stdout() -> None:
+    """Where nothing more can be written, leave nothing for the interpreter to write: it would end with 120."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

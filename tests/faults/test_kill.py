@@ -58,11 +58,11 @@ def test_a_supervisor_replaces_a_killed_worker_and_gives_its_tasks_back_at_once(
     supervisor = fleet.start("supervisor", "2")
     eventually(lambda: registered(fleet.dsn) == 2, 15, "two workers")
     with psycopg.connect(fleet.dsn, autocommit=True) as conn:
-        keys = {enqueue(conn, ledger, work, ms=1_500) for _ in range(12)}
+        keys = {enqueue(conn, ledger, work, ms=4_000) for _ in range(12)}
     eventually(lambda: len(ledger.keys("start")) == 12, 10, "the start of all tasks")
     victim = random.choice(children_of(supervisor.pid))
     kill_pid(victim, ledger)
-    account = drained(15)  # far less than the lease
+    account = drained(30)  # far less than the lease
     assert account.clean, account
     assert account.doubled > 0
     assert ledger.keys("end") == keys

@@ -10,6 +10,7 @@ from fault_app import work
 from fleet import Fleet, eventually
 from ledger import Drained, Ledger
 from producers import enqueue, producing
+from test_kill import registered
 
 from pgq import embedded
 
@@ -21,6 +22,7 @@ def test_three_crashes_of_postgres_under_load_lose_nothing(
 ) -> None:
     for _ in range(2):
         fleet.start()
+    eventually(lambda: registered(fleet.dsn) == 2, 15, "two workers")
     with producing(fleet.dsn, ledger, rate=100):
         for _ in range(3):
             before = len(ledger.read("end"))
