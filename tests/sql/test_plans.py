@@ -93,7 +93,9 @@ def database(server: str, template: str) -> Iterator[tuple[str, psycopg.Connecti
     """Clone a database; yields the name of the clone and a connection to it."""
     name = f"pgq_plans_{uuid.uuid4().hex[:8]}"
     with psycopg.connect(server, autocommit=True) as admin:
-        admin.execute(f"create database {name} template {template} strategy file_copy")
+        # Copying files is the only way before Postgres 15, and the quicker one for a million rows ever since.
+        strategy = "strategy file_copy" if admin.info.server_version >= 150_000 else ""
+        admin.execute(f"create database {name} template {template} {strategy}")
         with psycopg.connect(make_conninfo(server, dbname=name), autocommit=True) as conn:
             yield name, conn
         admin.execute(f"drop database {name} with (force)")
