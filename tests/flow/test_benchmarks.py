@@ -154,7 +154,7 @@ def test_the_server_and_its_work_are_found_when_they_are_here(server: str) -> No
     with psycopg.connect(server, autocommit=True) as conn:
         gauge = Gauge(conn, [os.getpid()])
         before = gauge.read()
-        conn.execute("select count(*) from generate_series(1, 1_000_000)")
+        conn.execute("select count(*) from generate_series(1, 1000000)")
         spent = gauge.read() - before
 
         if postmaster(conn) is not None:
