@@ -1,4 +1,4 @@
-"""The child's side: `python -m pgq.child module:app CHANNEL LIFELINE` runs tasks until the parent goes away."""
+"""The child's side: `python -m pgq.child module:app CHANNEL LIFELINE PARENT` runs tasks until the parent goes away."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from pgq.wire import decode_task, encode_outcome
 
 
 def main() -> None:
-    """Serve tasks over the socket and the lifeline whose numbers are the last two arguments."""
-    app_path, channel_fd, lifeline = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    """Serve tasks over the socket and the lifeline that the arguments number."""
+    app_path, (channel_fd, lifeline, parent) = sys.argv[1], map(int, sys.argv[2:])
     for fd in (channel_fd, lifeline):
         os.set_inheritable(fd, False)
     die_with(lifeline)
@@ -32,6 +32,8 @@ def main() -> None:
     channel = socket.socket(fileno=channel_fd)
     with channel, channel.makefile("rb") as lines, asyncio.Runner() as loop:
         for line in lines:
+            if os.getppid() != parent:  # a sibling that is just being forked may hold the lifeline a moment longer
+                os._exit(1)
             channel.sendall(encode_outcome(run(app, decode_task(line), loop)))
 
 
@@ -62,13 +64,19 @@ def die_with(lifeline: int) -> None:
         fcntl.fcntl(lifeline, fcntl.F_SETOWN, -os.getpgrp())
         fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
         fcntl.fcntl(lifeline, fcntl.F_SETFL, os.O_ASYNC)
+    if _poll(lifeline).poll(0):  # closed before the kernel was told to watch it: the parent died as we started
+        os._exit(1)
     threading.Thread(target=_watch, args=(lifeline,), daemon=True).start()
 
 
-def _watch(lifeline: int) -> None:
+def _poll(lifeline: int) -> select.poll:
     poll = select.poll()
     poll.register(lifeline, select.POLLIN | select.POLLHUP)
-    poll.poll()
+    return poll
+
+
+def _watch(lifeline: int) -> None:
+    _poll(lifeline).poll()
     with contextlib.suppress(PermissionError):
         os.killpg(os.getpgrp(), signal.SIGKILL)
     os._exit(1)

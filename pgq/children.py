@@ -44,8 +44,9 @@ class Child:
         try:
             self._reader, self._writer = await asyncio.open_connection(sock=ours, limit=MAX_LINE)
             fds = (theirs.fileno(), lifeline)
+            numbers = [str(number) for number in (*fds, os.getpid())]
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "pgq.child", self._app_path, *map(str, fds),
+                sys.executable, "-m", "pgq.child", self._app_path, *numbers,
                 pass_fds=fds, start_new_session=True, stdin=asyncio.subprocess.DEVNULL,
             )  # fmt: skip
         finally:
