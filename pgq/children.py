@@ -35,7 +35,7 @@ class Child:
     @property
     def reusable(self) -> bool:
         """Whether it lives and has not run too many tasks."""
-        return self._process is not None and self._process.returncode is None and self.tasks < RECYCLE
+        return self._process is not None and self.tasks < RECYCLE and not _ended(self._process.pid)
 
     async def start(self) -> None:
         """Start the process. If this is cancelled half way, `kill` cleans up."""
@@ -82,6 +82,14 @@ class Child:
         assert self._process is not None  # noqa: S101 - it was started
         code = await self._process.wait()
         return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+
+
+def _ended(pid: int) -> bool:
+    """Ask the kernel: asyncio hears of an end a moment later, and a task sent meanwhile would lose an attempt."""
+    try:
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:  # it was waited for already
+        return True
 
 
 class Children:
