@@ -2,6 +2,7 @@
 --
 --   select pgq.enqueue('email', 'send_email', '{"to": "ada@example.org"}');
 --   select pgq.enqueue('email', 'send_email', jsonb_build_object('to', email), priority => 0) from customers;
+--   select pgq.enqueue('email', 'send_email', '{}', limit_keys => array['customer:acme'], weight => 3);
 --
 -- Errors: PQ001 unknown queue, PQ002 a value out of range, PQ003 the unique key is taken.
 
@@ -70,6 +71,51 @@ begin
 end
 $$;
 
+-- Refuse a limit key that is malformed, of no declared kind, or whose window could never hold the weight.
+create or replace function pgq.check_limit_key(key text, weight integer) returns void
+language plpgsql stable
+as $$
+declare
+  kind pgq.limits;
+  most integer;
+begin
+  perform pgq.check_option(key ~ '^[^:]+:.' and key !~ '[[:cntrl:]]' and length(key) <= 200,
+    format('a limit key must look like ''kind:key'', at most 200 printable characters, got %L', left(key, 80)));
+  select * into kind from pgq.limits as l where l.name = split_part(key, ':', 1);
+  if not found then
+    raise exception using errcode = 'PQ002',
+      message = format('limit key %L is of no declared kind, there are: %s', key,
+                       coalesce((select string_agg(l.name, ', ' order by l.name) from pgq.limits as l), 'none')),
+      hint = 'Declare it in code and run: pgq queues sync module:app';
+  end if;
+  -- A rate that was lowered by hand, perhaps in an emergency, makes tasks wait; it must not make enqueues fail.
+  most := greatest(kind.rate_max, (kind.declared ->> 'rate_max')::integer);
+  perform pgq.check_option(kind.rate_max is null or coalesce(check_limit_key.weight, 1) <= most,
+    format('weight must be at most %s, the rate of limit %L, got %s', most, kind.name, check_limit_key.weight));
+end
+$$;
+
+-- Limit keys as they are stored: each once, in the order given; null for none.
+create or replace function pgq.check_limit_keys(limit_keys text[], weight integer) returns text[]
+language plpgsql stable
+as $$
+declare
+  keys text[];
+begin
+  perform pgq.check_option(coalesce(check_limit_keys.weight, 1) >= 1,
+    format('weight must be at least 1, got %s', check_limit_keys.weight));
+  if check_limit_keys.limit_keys is null then
+    return null;
+  end if;
+  keys := array(select k.key from unnest(check_limit_keys.limit_keys) with ordinality as k (key, place)
+                group by k.key order by min(k.place));
+  perform pgq.check_option(cardinality(keys) between 1 and 8,
+    format('limit_keys must be 1 to 8 keys, got %s', cardinality(keys)));
+  perform pgq.check_limit_key(k.key, check_limit_keys.weight) from unnest(keys) as k (key);
+  return keys;
+end
+$$;
+
 create or replace function pgq.enqueue(
   queue        text,
   task         text,
@@ -80,7 +126,9 @@ create or replace function pgq.enqueue(
   max_attempts integer          default null,
   timeout      double precision default null,
   unique_key   text             default null,
-  on_conflict  text             default 'raise'
+  on_conflict  text             default 'raise',
+  limit_keys   text[]           default null,
+  weight       integer          default null
 ) returns bigint
 language plpgsql
 as $$
@@ -90,6 +138,9 @@ declare
   new_id bigint;
   holder bigint;
   body   json        := pgq.check_payload(coalesce(enqueue.payload, '{}'));
+  keys   text[]      := case when enqueue.limit_keys is not null or enqueue.weight is not null
+                             then pgq.check_limit_keys(enqueue.limit_keys, enqueue.weight) end;
+  units  integer     := nullif(enqueue.weight, 1);
   due    timestamptz := pgq.due_time(enqueue.scheduled_at, enqueue.delay);
 begin
   select * into lane from pgq.queues where name = enqueue.queue;
@@ -134,7 +185,8 @@ begin
         update pgq.tasks as t
         set task = enqueue.task, payload = body, priority = enqueue.priority, scheduled_at = due,
             max_attempts = coalesce(enqueue.max_attempts, lane.max_attempts),
-            timeout = coalesce(enqueue.timeout, lane.timeout)
+            timeout = coalesce(enqueue.timeout, lane.timeout), limit_keys = keys, weight = units,
+            bounces = 0, throttled_by = null
         where t.queue = enqueue.queue and t.id = holder and t.status = 'pending';
         if found then
           perform pgq.ring(lane.name, lane.bell);
@@ -147,10 +199,11 @@ begin
     end case;
   end loop;
 
-  insert into pgq.tasks (id, queue, task, payload, priority, scheduled_at, max_attempts, timeout, unique_key)
+  insert into pgq.tasks (id, queue, task, payload, priority, scheduled_at, max_attempts, timeout, unique_key,
+                         limit_keys, weight)
   values (new_id, enqueue.queue, enqueue.task, body, enqueue.priority, due,
           coalesce(enqueue.max_attempts, lane.max_attempts), coalesce(enqueue.timeout, lane.timeout),
-          enqueue.unique_key);
+          enqueue.unique_key, keys, units);
   perform pgq.ring(lane.name, lane.bell);
   return new_id;
 end
@@ -166,12 +219,14 @@ create or replace function pgq.enqueue(
   max_attempts integer          default null,
   timeout      double precision default null,
   unique_key   text             default null,
-  on_conflict  text             default 'raise'
+  on_conflict  text             default 'raise',
+  limit_keys   text[]           default null,
+  weight       integer          default null
 ) returns bigint
 language sql
 as $$
   select pgq.enqueue(queue, task, payload::text, priority, delay, scheduled_at, max_attempts, timeout,
-                     unique_key, on_conflict)
+                     unique_key, on_conflict, limit_keys, weight)
 $$;
 
 create or replace function pgq.enqueue(
@@ -184,12 +239,14 @@ create or replace function pgq.enqueue(
   max_attempts integer          default null,
   timeout      double precision default null,
   unique_key   text             default null,
-  on_conflict  text             default 'raise'
+  on_conflict  text             default 'raise',
+  limit_keys   text[]           default null,
+  weight       integer          default null
 ) returns bigint
 language sql
 as $$
   select pgq.enqueue(queue, task, payload::text, priority, delay, scheduled_at, max_attempts, timeout,
-                     unique_key, on_conflict)
+                     unique_key, on_conflict, limit_keys, weight)
 $$;
 
 -- Add one task per payload in one statement; returns their ids in the order of the payloads.
@@ -201,11 +258,14 @@ create or replace function pgq.enqueue_many(
   delay        interval         default null,
   scheduled_at timestamptz      default null,
   max_attempts integer          default null,
-  timeout      double precision default null
+  timeout      double precision default null,
+  limit_keys   text[]           default null,
+  weight       integer          default null
 ) returns setof bigint
 language sql
 as $$
-  select pgq.enqueue(queue, task, p.payload::text, priority, delay, scheduled_at, max_attempts, timeout)
+  select pgq.enqueue(queue, task, p.payload::text, priority, delay, scheduled_at, max_attempts, timeout,
+                     limit_keys => limit_keys, weight => weight)
   from unnest(payloads) with ordinality as p (payload, place)
   order by p.place
 $$;

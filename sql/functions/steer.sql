@@ -144,3 +144,7 @@ $$;
 create or replace trigger announce_settings
 after insert or update or delete on pgq.queues
 for each statement execute function pgq.announce_settings();
+
+create or replace trigger announce_settings
+after insert or update or delete on pgq.limits
+for each statement execute function pgq.announce_settings();

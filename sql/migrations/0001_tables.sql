@@ -30,12 +30,16 @@ create table pgq.tasks (
   status           pgq.status       not null default 'pending',
   priority         smallint         not null default 5 check (priority between 0 and 10),
   crashes          smallint         not null default 0,
+  bounces          smallint         not null default 0,
   cancel_requested boolean          not null default false,
+  weight           integer          check (weight > 0),
   lease            uuid,
   queue            text             not null,
   task             text             not null,
   payload          json             not null default '{}',
   unique_key       text,
+  limit_keys       text[],
+  throttled_by     text,
   last_error       text,
   traceback        text,
   primary key (id, scheduled_at, queue)
@@ -52,6 +56,10 @@ comment on column pgq.tasks.timeout is 'Seconds an attempt may take.';
 comment on column pgq.tasks.attempts is 'Attempts begun; counted by the claim.';
 comment on column pgq.tasks.priority is '0 is most urgent, 10 least.';
 comment on column pgq.tasks.crashes is 'How many times the process that held this task died.';
+comment on column pgq.tasks.bounces is 'How often a limit of its keys sent this task back; spends no attempt.';
+comment on column pgq.tasks.weight is 'Units it takes of each limit; null is one.';
+comment on column pgq.tasks.limit_keys is 'The limits it is under beside its queue''s, each as kind:key.';
+comment on column pgq.tasks.throttled_by is 'The limit that sent it back last.';
 comment on column pgq.tasks.cancel_requested is 'Set by pgq.cancel while the task is being processed.';
 comment on column pgq.tasks.lease is 'Random token of the current claim; null when nobody holds the task.';
 comment on column pgq.tasks.payload is 'Keyword arguments of the handler, kept as written.';
@@ -89,7 +97,9 @@ create table pgq.queues (
 );
 comment on table pgq.queues is 'Settings of each queue: the truth, changed live. Code declares them, `pgq queues sync` writes them.';
 comment on column pgq.queues.bell is 'Second half of the advisory lock that idle workers hold (see the doorbell).';
-comment on column pgq.queues.concurrency is 'Tasks of this queue that one worker process runs at once; null: as many as it has slots.';
+comment on column pgq.queues.concurrency is 'Tasks of this queue that run at once, over all workers; null: no limit.';
+comment on column pgq.queues.rate_max is 'Starts in any rate_per seconds, over all workers; null: no limit.';
+comment on column pgq.queues.on_limiter_down is 'What its tasks do while Redis is away: wait, or run as if there were no limit.';
 comment on column pgq.queues.timeout is 'Seconds an attempt may take, unless the task says otherwise.';
 comment on column pgq.queues.delay is 'Seconds before the first retry.';
 comment on column pgq.queues.max_delay is 'Seconds no retry delay exceeds.';
@@ -98,6 +108,35 @@ comment on column pgq.queues.keep_dead is 'Whether tasks out of attempts are kep
 comment on column pgq.queues.retention is 'Seconds ended tasks are kept after their day is sealed; 0 deletes a task as it completes.';
 comment on column pgq.queues.paused_at is 'Set while the queue is paused: nothing is claimed, enqueueing goes on.';
 comment on column pgq.queues.declared is 'The declaration last seen in code; a worker applies it again only when it changed.';
+
+create table pgq.limits (
+  name        text             primary key check (name ~ '^[A-Za-z0-9_][A-Za-z0-9_.-]*$' and length(name) <= 100 and name <> 'queue'),
+  rate_max    integer          check (rate_max > 0),
+  rate_per    double precision check (rate_per > 0 and rate_per <= 1e9),
+  concurrency integer          check (concurrency > 0),
+  declared    jsonb,
+  created_at  timestamptz      not null default clock_timestamp(),
+  updated_at  timestamptz      not null default clock_timestamp(),
+  check ((rate_max is null) = (rate_per is null))
+);
+comment on table pgq.limits is 'Kinds of limit keys, and what each key of a kind may do: the truth, changed live.';
+comment on column pgq.limits.rate_max is 'Units that tasks of one key may take in any rate_per seconds; null: no limit.';
+comment on column pgq.limits.concurrency is 'Tasks of one key that run at once; null: no limit.';
+comment on column pgq.limits.declared is 'The declaration last seen in code; a worker applies it again only when it changed.';
+
+create table pgq.limit_usage (
+  name        text        primary key,
+  used        integer     not null,
+  running     integer     not null,
+  free_at     timestamptz,
+  denied      bigint      not null default 0,
+  seen_at     timestamptz not null default clock_timestamp()
+) with (fillfactor = 50);
+comment on table pgq.limit_usage is 'What upkeep last saw of each limit in Redis: queue:<name>, or a limit key.';
+comment on column pgq.limit_usage.used is 'Units in the window.';
+comment on column pgq.limit_usage.running is 'Tasks running.';
+comment on column pgq.limit_usage.free_at is 'When something may start again; null: now, or when a task ends.';
+comment on column pgq.limit_usage.denied is 'Tasks sent back by this key since it was last quiet for a day.';
 
 create table pgq.workers (
   id           bigint           generated always as identity primary key,
@@ -120,7 +159,8 @@ create table pgq.upkeep (
   step   text        primary key,
   ran_at timestamptz not null default '-infinity'
 );
-insert into pgq.upkeep (step) values ('recover'), ('make partitions'), ('seal partitions'), ('drop partitions'), ('roll up');
+insert into pgq.upkeep (step) values ('recover'), ('make partitions'), ('seal partitions'), ('drop partitions'), ('roll up'),
+  ('watch limits');
 comment on table pgq.upkeep is 'The periodic work of the workers: whoever locks a step that is due does it.';
 comment on column pgq.upkeep.ran_at is 'When the step was last done.';
 

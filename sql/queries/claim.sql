@@ -30,6 +30,7 @@ set
   attempts = t.attempts + 1,
   started_at = clock_timestamp(),
   worker_id = %(worker_id)s,
+  throttled_by = null,
   lease = %(lease)s
 from best
 where t.queue = %(queue)s
@@ -38,4 +39,5 @@ where t.queue = %(queue)s
   and best.id = best.id + 0
   and best.scheduled_at = best.scheduled_at + interval '0'
 returning
-  t.id, t.scheduled_at, t.task, t.priority, t.payload, t.attempts, t.max_attempts, t.timeout, t.crashes, t.created_at
+  t.id, t.scheduled_at, t.task, t.priority, t.payload, t.attempts, t.max_attempts, t.timeout, t.crashes, t.created_at,
+  t.limit_keys, t.weight, t.bounces

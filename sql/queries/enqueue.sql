@@ -6,7 +6,7 @@ with lane as (
   from pgq.queues
   where name = %(queue)s
 ), added as (
-  insert into pgq.tasks (queue, task, payload, priority, scheduled_at, max_attempts, timeout)
+  insert into pgq.tasks (queue, task, payload, priority, scheduled_at, max_attempts, timeout, limit_keys, weight)
   select
     lane.name,
     %(task)s,
@@ -15,7 +15,9 @@ with lane as (
     greatest(clock_timestamp(), coalesce(%(scheduled_at)s::timestamptz,
                                          clock_timestamp() + %(delay)s::double precision * interval '1 second')),
     coalesce(%(max_attempts)s::integer, lane.max_attempts),
-    coalesce(%(timeout)s::double precision, lane.timeout)
+    coalesce(%(timeout)s::double precision, lane.timeout),
+    %(limit_keys)s::text[],
+    %(weight)s::integer
   from lane
   returning id
 )

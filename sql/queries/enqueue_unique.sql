@@ -11,5 +11,7 @@ select pgq.enqueue(
   %(max_attempts)s::integer,
   %(timeout)s::double precision,
   %(unique_key)s::text,
-  %(on_conflict)s::text
+  %(on_conflict)s::text,
+  %(limit_keys)s::text[],
+  %(weight)s::integer
 )
