@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from pgq.errors import ConfigError
 
 MOST = 100_000  # of anything that is counted
+_PREFIX = re.compile(r"pgq[A-Za-z0-9_:.-]*\Z")
 LONGEST = 1e9  # seconds: about thirty years, well within what Postgres can add to a time
 
 
@@ -22,6 +24,7 @@ class Config:
 
     dsn: str = ""
     redis_url: str = ""
+    limit_prefix: str = "pgq"  # what the names of all keys in Redis begin with
     concurrency: int = 20  # tasks one worker process runs at once
     lease: float = 30.0  # silence after which a worker counts as dead
     poll: float = 1.0  # the backstop behind the doorbell
@@ -36,6 +39,10 @@ class Config:
         for field in fields(self):
             if str(field.type) != "str":
                 _check(field.name, getattr(self, field.name))
+        if not _PREFIX.match(self.limit_prefix):
+            raise ConfigError(
+                f"limit_prefix must be letters, digits and _ : . - and begin with 'pgq', got {self.limit_prefix!r}"
+            )
 
     @property
     def heartbeat(self) -> float:

@@ -35,6 +35,22 @@ class LeaseLost(PgqError):  # noqa: N818
     """The task was given to another worker; nothing of this run may be recorded."""
 
 
+class LimitExceeded(PgqError):  # noqa: N818
+    """There was no permit within the timeout; one may be there in `retry_after` seconds."""
+
+    def __init__(self, retry_after: float, key: str = "") -> None:
+        super().__init__(retry_after, key)
+        self.retry_after = retry_after
+        self.key = key
+
+    def __str__(self) -> str:
+        return f"no permit of limit {self.key!r}: try again in {self.retry_after:.3g} s"
+
+
+class LimiterDown(PgqError):  # noqa: N818
+    """The limiter's server cannot be reached, so nobody knows whether the limit allows it."""
+
+
 class SchemaError(PgqError):
     """The schema in the database is missing, behind, newer than this version, or somebody else's."""
 

@@ -25,7 +25,7 @@ class Rate:
 
     def __post_init__(self) -> None:
         """Refuse what limits nothing."""
-        _count("starts of a rate limit", self.max)
+        check_count("starts of a rate limit", self.max)
         _seconds("rate limit window", self.per, above_zero=True)
 
 
@@ -71,8 +71,8 @@ class Settings:
         check_name("queue", self.name)
         where = f"of queue {self.name!r}"
         if self.concurrency is not None:
-            _count(f"concurrency {where}", self.concurrency)
-        _count(f"max_attempts {where}", self.max_attempts)
+            check_count(f"concurrency {where}", self.concurrency)
+        check_count(f"max_attempts {where}", self.max_attempts)
         _seconds(f"timeout {where}", self.timeout, above_zero=True)
         for name in ("delay", "max_delay", "retention"):
             _seconds(f"{name} {where}", getattr(self, name))
@@ -114,7 +114,8 @@ def check_name(what: str, name: object) -> str:
     return name
 
 
-def _count(what: str, value: object) -> None:
+def check_count(what: str, value: object) -> None:
+    """Raise InvalidOption unless `value` is a whole number from 1 that Postgres can hold."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise InvalidOption(f"{what} must be a whole number, got {value!r}")
     if value < 1:

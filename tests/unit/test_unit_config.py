@@ -30,7 +30,7 @@ def test_an_empty_variable_is_as_good_as_none() -> None:
 
 def test_every_setting_can_come_from_its_variable() -> None:
     for field in dataclasses.fields(Config):
-        value = {"str": "x", "int": 3, "float": 2.5}[field.type]
+        value = {"str": "pgq:x", "int": 3, "float": 2.5}[field.type]
         assert getattr(Config.load({f"PGQ_{field.name.upper()}": str(value)}), field.name) == value
 
 

@@ -1,0 +1,90 @@
+"""What is asked of the limiter and what it answers: limits by their names, permits, requests, answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pgq.quota import KeyLimit, Quota
+
+FORGOTTEN = "forgotten"  # the server lost its memory: nothing is granted until `hold` has told it what runs
+
+Held = tuple[str, int, int]  # a permit: its name, the units it used, the tasks it runs now
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """One limit on the server: its name, the hash slot it lives in (`place`), and what it allows."""
+
+    place: str
+    name: str
+    quota: Quota
+
+    @property
+    def keys(self) -> tuple[str, str, str]:
+        """The keys of its state."""
+        stem = f"{self.place}:{self.name}" if self.name else self.place
+        return f"{stem}:window", f"{stem}:running", f"{stem}:book"
+
+    @property
+    def born(self) -> str:
+        """The key that says that the server still knows what it was told."""
+        return f"{self.place}:born"
+
+
+def queue_limit(prefix: str, queue: str, quota: Quota) -> Limit:
+    """Return the limit of a whole queue; each has a hash slot of its own."""
+    return Limit(f"{prefix}:{{queue:{queue}}}", "", quota)
+
+
+def key_limit(prefix: str, key: str, kind: KeyLimit) -> Limit:
+    """Return the limit of one key (`kind:key`); all keys share a hash slot, for a task may be under several."""
+    return Limit(keys_place(prefix), key, kind.quota)
+
+
+def keys_place(prefix: str) -> str:
+    """Return the hash slot of all key limits."""
+    return f"{prefix}:{{keys}}"
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What `take` got: how many permits; seconds until asking again makes sense (None: when a task ends), and why."""
+
+    granted: int
+    wait: float | None = 0.0
+    short: str = ""
+
+    @property
+    def forgotten(self) -> bool:
+        """Whether the server must be told first what runs."""
+        return self.short == FORGOTTEN
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One task that asks for all of its limits; `limits` are its keys, `denied` how often it was denied before."""
+
+    permit: str
+    limits: tuple[Limit, ...]
+    units: int = 1
+    priority: int = 5
+    denied: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one request got; else the seconds after which it should come back (None: never) and which limit it was."""
+
+    granted: bool
+    wait: float | None = 0.0
+    limit: Limit | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a limit stands: units in the window, tasks running, seconds until a start (None: when a task ends)."""
+
+    used: int
+    running: int
+    wait: float | None
+    paused: float

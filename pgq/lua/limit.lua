@@ -1,0 +1,217 @@
+-- limit: the state of one limit, and what every verb does with it. Put before each verb; does nothing by itself.
+--
+-- Three keys in one hash slot; times are microseconds of the server's clock.
+--   window   zset  permit -> when its units count from: granted + slack, or the end of its run where that came first
+--   running  zset  permit -> when its hold lapses unless it is renewed
+--   book     hash  w, r: units in the window and tasks running; w:<permit>, r:<permit>: those of one permit;
+--                  s:<permit>: when it was granted, where somebody wants to know; now: the clock last seen;
+--                  last: no hold lapses later; until: paused till then;
+--                  took: how long a task holds its permit, smoothed;
+--                  t<priority>: when the last task of that priority was told to come back; turns: nobody was told later
+-- A permit may be used until granted + slack, so its units stay in the window `per` after that moment (or after its
+-- end): no stretch of `per` holds more than `max` starts, wherever it begins. Every change is absolute ("this permit
+-- runs 2"), never a step, so that saying it twice changes nothing.
+-- A verb reads each limit once (refresh), works on what it read, and writes the sums once (tidy).
+
+local SUMS = { w = 'used', r = 'busy' }
+local ZSETS = { w = 'window', r = 'running' }
+local TAILS = { 't0', 't1', 't2', 't3', 't4', 't5', 't6', 't7', 't8', 't9', 't10' }
+
+local function exact(number)
+  return string.format('%.0f', number)
+end
+
+local function clock(given)
+  if given ~= '' then
+    return tonumber(given)
+  end
+  local time = redis.call('TIME')
+  return tonumber(time[1]) * 1000000 + tonumber(time[2])
+end
+
+-- The limit whose keys begin at KEYS[k] and whose settings at ARGV[a]: max, per, slack, slots; '' means none.
+local function limit_at(k, a)
+  return {
+    window = KEYS[k], running = KEYS[k + 1], book = KEYS[k + 2],
+    max = tonumber(ARGV[a]), per = tonumber(ARGV[a + 1]) or 0, slack = tonumber(ARGV[a + 2]) or 0,
+    slots = tonumber(ARGV[a + 3]),
+  }
+end
+
+local function noted(limit, field)
+  return tonumber(redis.call('HGET', limit.book, field) or 0)
+end
+
+-- Set what one permit has of a kind ('w': units in the window, 'r': tasks that run), and until or from when.
+local function put(limit, kind, permit, count, at)
+  local field, sum = kind .. ':' .. permit, SUMS[kind]
+  local before = noted(limit, field)
+  redis.call('ZADD', limit[ZSETS[kind]], exact(at), permit)
+  if count ~= before then
+    redis.call('HSET', limit.book, field, exact(count))
+    limit[sum] = limit[sum] + count - before
+  end
+end
+
+local function drop(limit, kind, permit)
+  local field, sum = kind .. ':' .. permit, SUMS[kind]
+  redis.call('ZREM', limit[ZSETS[kind]], permit)
+  limit[sum] = math.max(limit[sum] - noted(limit, field), 0)
+  redis.call('HDEL', limit.book, field, kind == 'r' and 's:' .. permit or field)
+end
+
+-- Drop what has a kind's score up to `upto`.
+local function lapse(limit, kind, upto)
+  local sum, zset = SUMS[kind], limit[ZSETS[kind]]
+  if limit[sum] == 0 then
+    return
+  end
+  local oldest = redis.call('ZRANGE', zset, 0, 0, 'WITHSCORES')
+  if #oldest == 0 then
+    limit[sum] = 0 -- that key was evicted or deleted: what it summed up to must not stay for ever
+  elseif tonumber(oldest[2]) <= upto then
+    for _, permit in ipairs(redis.call('ZRANGEBYSCORE', zset, '-inf', exact(upto))) do
+      drop(limit, kind, permit)
+    end
+  end
+end
+
+-- The clock stepped back: everything keeps its distance to now, but nobody keeps a turn.
+local function step_back(limit, by)
+  for _, zset in ipairs({ limit.window, limit.running }) do
+    for _, permit in ipairs(redis.call('ZRANGE', zset, 0, -1)) do
+      redis.call('ZINCRBY', zset, exact(-by), permit)
+    end
+  end
+  limit.last = limit.last - by
+  redis.call('HSET', limit.book, 'last', exact(limit.last))
+  if limit.pause > 0 then
+    limit.pause = limit.pause - by
+    redis.call('HSET', limit.book, 'until', exact(limit.pause))
+  end
+  redis.call('HDEL', limit.book, 'turns', unpack(TAILS))
+  limit.turns = 0
+end
+
+-- Read where the limit stands, and let go of what has left the window and of holds that lapsed.
+local function refresh(limit, now)
+  local read = redis.call('HMGET', limit.book, 'now', 'w', 'r', 'last', 'until', 'took', 'turns')
+  local seen = tonumber(read[1] or 0)
+  limit.used, limit.busy = tonumber(read[2] or 0), tonumber(read[3] or 0)
+  limit.last, limit.pause, limit.took = tonumber(read[4] or 0), tonumber(read[5] or 0), tonumber(read[6] or 0)
+  limit.turns = tonumber(read[7] or 0)
+  -- The first write must be one that a server without memory refuses: then it refuses all of them, and nothing is half done.
+  redis.call('HSET', limit.book, 'now', exact(now))
+  if now < seen then
+    step_back(limit, seen - now)
+  end
+  if limit.max then
+    lapse(limit, 'w', now - limit.per - 1)
+  end
+  lapse(limit, 'r', now)
+end
+
+-- How many units and how many tasks it would let start now.
+local function room(limit, now)
+  if limit.pause > now then
+    return 0, 0
+  end
+  local units = limit.max and math.max(limit.max - limit.used, 0) or math.huge
+  local slots = limit.slots and math.max(limit.slots - limit.busy, 0) or math.huge
+  return units, slots
+end
+
+-- Write a permit down: `units` in the window, `count` tasks running.
+local function hold(limit, permit, units, count, now, ttl)
+  if limit.max and units > 0 then
+    put(limit, 'w', permit, units, now + limit.slack)
+  end
+  if count > 0 then
+    put(limit, 'r', permit, count, now + ttl)
+    limit.last = math.max(limit.last, now + ttl)
+  end
+end
+
+-- Whether a permit is still held as it was granted; its units count from now on then. It only moves forward inside the
+-- window that holds it, so nobody else can have taken its place.
+local function renewed(limit, permit, now)
+  if not redis.call('ZSCORE', limit.running, permit) then
+    return false
+  end
+  if not limit.max then
+    return true
+  end
+  local counts = redis.call('ZSCORE', limit.window, permit)
+  if counts then
+    redis.call('ZADD', limit.window, exact(now + limit.slack), permit)
+  end
+  return counts
+end
+
+-- Bring a permit down to the `units` it used and the `count` it still runs; nothing here ever raises either.
+local function report(limit, permit, units, count, now)
+  local began = tonumber(redis.call('ZSCORE', limit.window, permit) or nil)
+  if began and units == 0 then
+    drop(limit, 'w', permit)
+  elseif began then
+    local at = count == 0 and math.min(began, now) or began
+    put(limit, 'w', permit, math.min(units, noted(limit, 'w:' .. permit)), at)
+  end
+  if count > 0 then
+    local lapses = tonumber(redis.call('ZSCORE', limit.running, permit) or nil)
+    if lapses and count < noted(limit, 'r:' .. permit) then
+      put(limit, 'r', permit, count, lapses)
+    end
+    return
+  end
+  local granted = noted(limit, 's:' .. permit)
+  if granted > 0 and units > 0 and now > granted then
+    local took = now - granted
+    if limit.took > 0 then -- one that took very long says little of the next
+      took = limit.took * 0.8 + math.min(took, limit.took * 4) * 0.2
+    end
+    limit.took = took
+    redis.call('HSET', limit.book, 'took', exact(limit.took))
+  end
+  drop(limit, 'r', permit)
+end
+
+-- When `units` more, at most `max`, will have room in the window.
+local function leaves(limit, units)
+  local missing, from = limit.used + units - limit.max, 0
+  while missing > 0 do
+    local page = redis.call('ZRANGE', limit.window, from, from + 63, 'WITHSCORES')
+    if #page == 0 then
+      return 0
+    end
+    for i = 1, #page, 2 do
+      missing = missing - noted(limit, 'w:' .. page[i])
+      if missing <= 0 then
+        return tonumber(page[i + 1]) + limit.per + 1
+      end
+    end
+    from = from + 64
+  end
+  return 0
+end
+
+-- Leave nothing behind that says nothing: an idle limit takes no memory.
+local function tidy(limit, now, ttl)
+  local life = math.max(limit.pause, limit.turns) - now
+  if life <= 0 and limit.used == 0 and limit.busy == 0 then
+    redis.call('DEL', limit.window, limit.running, limit.book)
+    return
+  end
+  redis.call(
+    'HSET', limit.book, 'w', exact(limit.used), 'r', exact(limit.busy), 'last', exact(limit.last), 'turns', exact(limit.turns)
+  )
+  -- A caller with a shorter ttl must not let the holds of another expire.
+  life = math.max(life, limit.per + limit.slack, ttl, limit.last - now) + 1000000
+  life = exact(math.ceil(life / 1000))
+  redis.call('PEXPIRE', limit.book, life)
+  for kind, sum in pairs(SUMS) do
+    if limit[sum] > 0 then
+      redis.call('PEXPIRE', limit[ZSETS[kind]], life)
+    end
+  end
+end

@@ -1,0 +1,26 @@
+-- report: bring permits of several limits down to what they used and still run; a hold of 0 is let go.
+-- KEYS     window, running, book of each limit
+-- ARGV     now ('': the server's clock), ttl of a hold, then of each limit: max, per, slack, slots;
+--          then of each permit: number of the limit from 1, permit, units, running
+-- returns  how many permits it changed
+-- Said twice, it changes nothing the second time; it never raises what a permit uses.
+local now, ttl = clock(ARGV[1]), tonumber(ARGV[2])
+local limits, cursor = {}, 3
+for i = 1, #KEYS / 3 do
+  limits[i] = limit_at(3 * i - 2, cursor)
+  cursor = cursor + 4
+  refresh(limits[i], now)
+end
+local changed = 0
+for i = cursor, #ARGV, 4 do
+  local limit = limits[tonumber(ARGV[i])]
+  local used, busy = limit.used, limit.busy
+  report(limit, ARGV[i + 1], tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3]), now)
+  if limit.used ~= used or limit.busy ~= busy then
+    changed = changed + 1
+  end
+end
+for _, limit in ipairs(limits) do
+  tidy(limit, now, ttl)
+end
+return changed

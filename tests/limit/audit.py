@@ -1,0 +1,54 @@
+"""What a rate promises, checked from outside: starts in true time, whatever the server's clock said."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pgq.limit import micro
+from pgq.quota import Quota
+
+
+@dataclass
+class Grant:
+    """Units that may start at any moment from `first` to `last`, both included."""
+
+    units: int
+    first: int
+    last: int
+
+
+@dataclass
+class Audit:
+    """Every grant of one limit that reached somebody who may use it."""
+
+    quota: Quota
+    grants: dict[str, Grant] = field(default_factory=dict)
+
+    def granted(self, permit: str, units: int, now: int) -> None:
+        """Note a grant; a first grant under this name that reached nobody counts no more."""
+        self.grants[permit] = Grant(units, now, now + micro(self.quota.slack))
+
+    def reported(self, permit: str, units: int, count: int, now: int) -> None:
+        """Note how many units started, and that none will where nothing runs."""
+        if permit in self.grants:
+            grant = self.grants[permit]
+            grant.units = min(units, grant.units)
+            grant.last = min(grant.last, now) if count == 0 else grant.last
+
+    def stamped(self, permit: str, now: int) -> None:
+        """Note that what was granted may start from now on."""
+        self.grants[permit].last = now + micro(self.quota.slack)
+
+    def fullest(self) -> int:
+        """Return the most units that may have started in any window of length `per`, both ends included.
+
+        Windows that begin where a grant ends are enough: any other can be moved to the right until the first of its
+        grants would leave it, and loses none by that.
+        """
+        per = micro(self.quota.per or 0)
+        grants = [grant for grant in self.grants.values() if grant.units]
+        return max((_inside(grants, one.last, one.last + per) for one in grants), default=0)
+
+
+def _inside(grants: list[Grant], begin: int, end: int) -> int:
+    return sum(grant.units for grant in grants if grant.last >= begin and grant.first <= end)

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from desk import Desk
+
+from pgq.limiter import connect_redis
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[Any]:
+    """A client of the server that all tests share."""
+    client = connect_redis(redis_url)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def prefix(client: Any) -> Iterator[str]:
+    """A key prefix of the test's own; nothing stays behind it."""
+    prefix = f"test-{uuid.uuid4().hex[:12]}"
+    yield prefix
+    for key in client.scan_iter(f"{prefix}:*"):
+        client.delete(key)
+
+
+@pytest.fixture
+def desk(client: Any, prefix: str) -> Desk:
+    """Every verb under a clock that the test owns, on a server that knows what runs: nothing."""
+    desk = Desk(client, prefix)
+    desk.remember()
+    return desk

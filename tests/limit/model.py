@@ -1,0 +1,125 @@
+"""One limit in plain Python, said the slow way: what the scripts must do. Times are microseconds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import inf
+
+from pgq.grants import Request
+from pgq.limit import micro
+from pgq.quota import Quota
+
+
+@dataclass
+class Model:
+    """A log of granted units, tokens that lapse, a pause."""
+
+    quota: Quota
+    ttl: int
+    log: dict[str, tuple[int, int]] = field(default_factory=dict)  # permit: its units, the moment they count from
+    tokens: dict[str, tuple[int, int]] = field(default_factory=dict)  # permit: its tasks that run, when they lapse
+    until: int = 0
+    seen: int = 0
+
+    @property
+    def rated(self) -> bool:
+        return self.quota.max is not None
+
+    @property
+    def per(self) -> int:
+        return micro(self.quota.per or 0)
+
+    @property
+    def slack(self) -> int:
+        return micro(self.quota.slack) if self.rated else 0
+
+    @property
+    def used(self) -> int:
+        return sum(units for units, _ in self.log.values())
+
+    @property
+    def running(self) -> int:
+        return sum(count for count, _ in self.tokens.values())
+
+    def come(self, now: int) -> None:
+        """Let the clock arrive at `now`; everything keeps its distance where that is backwards."""
+        back = max(self.seen - now, 0)
+        self.seen = now
+        self.until -= back
+        self.log = {p: (units, at - back) for p, (units, at) in self.log.items() if at - back + self.per >= now}
+        self.tokens = {p: (count, at - back) for p, (count, at) in self.tokens.items() if at - back > now}
+
+    def room(self) -> tuple[float, float]:
+        """Return how many units and tasks may start."""
+        if self.until > self.seen:
+            return 0, 0
+        units = inf if self.quota.max is None else max(self.quota.max - self.used, 0)
+        slots = inf if self.quota.slots is None else max(self.quota.slots - self.running, 0)
+        return units, slots
+
+    def hold(self, permit: str, units: int, count: int) -> None:
+        """Write a permit down by force."""
+        if self.rated and units:
+            self.log[permit] = units, self.seen + self.slack
+        if count:
+            self.tokens[permit] = count, self.seen + self.ttl
+
+    def renewed(self, permit: str) -> bool:
+        """Whether a permit is held as it was granted; it counts from now on then."""
+        if permit not in self.tokens or (self.rated and permit not in self.log):
+            return False
+        if self.rated:
+            self.log[permit] = self.log[permit][0], self.seen + self.slack
+        return True
+
+    def take(self, permit: str, want: int) -> int:
+        """Return how many of `want` are granted under one name."""
+        if self.renewed(permit):
+            return self.tokens[permit][0]
+        self.tokens.pop(permit, None)
+        granted = int(min(want, *self.room()))
+        self.hold(permit, granted, granted)
+        return granted
+
+    def report(self, permit: str, units: int, count: int) -> None:
+        """Bring a permit down to what it used and still runs."""
+        before, at = self.log.pop(permit, (0, 0))
+        if before and units:
+            self.log[permit] = min(units, before), min(at, self.seen) if count == 0 else at
+        ran, lapses = self.tokens.pop(permit, (0, 0))
+        if ran and count:
+            self.tokens[permit] = min(count, ran), lapses
+
+    def pause(self, length: int) -> None:
+        """Let nothing start for a while."""
+        self.until = max(self.until, self.seen + length)
+
+
+def acquire(models: dict[str, Model], requests: Sequence[Request]) -> list[int]:
+    """Return for each request 1, 0, or -1 for never; who waits lets nobody pass at its limits."""
+    blocked: set[str] = set()
+    return [_decide(models, request, blocked) for request in requests]
+
+
+def _decide(models: dict[str, Model], request: Request, blocked: set[str]) -> int:
+    names = [limit.name for limit in request.limits]
+    lacking = [name for name in names if not models[name].renewed(request.permit)]
+    for name in lacking:
+        models[name].tokens.pop(request.permit, None)
+    if any(request.units > (models[name].quota.max or inf) for name in lacking):
+        return -1
+    short = {name for name in lacking if not _fits(models[name], request.units, blocked=name in blocked)}
+    if short:
+        blocked |= short
+        for name in set(names) - set(lacking):
+            models[name].report(request.permit, 0, 0)
+        return 0
+    for name in lacking:
+        models[name].hold(request.permit, request.units, 1)
+    return 1
+
+
+def _fits(model: Model, units: int, *, blocked: bool) -> bool:
+    free, slots = model.room()
+    return not blocked and free >= units and slots >= 1
