@@ -16,14 +16,18 @@ if TYPE_CHECKING:
         InvalidOption,
         InvalidPayload,
         LeaseLost,
+        LimiterDown,
+        LimitExceeded,
         PgqError,
         SchemaError,
         UniqueKeyTaken,
         UnknownQueue,
         UnknownTask,
     )
+    from pgq.permit import Permit
     from pgq.queue import Exponential, Fixed, Rate
-    from pgq.task import Dead, Retry, Snooze
+    from pgq.quota import KeyLimit
+    from pgq.task import Dead, RateLimited, Retry, Snooze
 
 __all__ = [
     "App",
@@ -36,10 +40,15 @@ __all__ = [
     "Handler",
     "InvalidOption",
     "InvalidPayload",
+    "KeyLimit",
     "LeaseLost",
+    "LimitExceeded",
+    "LimiterDown",
+    "Permit",
     "PgqError",
     "Queue",
     "Rate",
+    "RateLimited",
     "Retry",
     "SchemaError",
     "Snooze",
@@ -60,14 +69,18 @@ _HOMES = {
         "InvalidOption",
         "InvalidPayload",
         "LeaseLost",
+        "LimitExceeded",
+        "LimiterDown",
         "PgqError",
         "SchemaError",
         "UniqueKeyTaken",
         "UnknownQueue",
         "UnknownTask",
     ),
+    "permit": ("Permit",),
     "queue": ("Exponential", "Fixed", "Rate"),
-    "task": ("Dead", "Retry", "Snooze"),
+    "quota": ("KeyLimit",),
+    "task": ("Dead", "RateLimited", "Retry", "Snooze"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 

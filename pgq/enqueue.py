@@ -17,18 +17,30 @@ from pgq.errors import InvalidOption, UnknownQueue
 from pgq.options import Options
 
 
-def one(queue: str, task: str, payload: str, options: Options) -> Call:
-    """Return the statement that adds one task."""
+def one(queue: str, task: str, payload: str, options: Options, keys: list[str] | None = None) -> Call:
+    """Return the statement that adds one task; `keys` are its limit keys in place of the options'."""
     values = {"queue": queue, "task": task, "payload": payload, **options.values()}
+    if keys is not None:
+        values["limit_keys"] = keys
     if options.unique_key is None:
         return Call("enqueue", values)
     return Call("enqueue_unique", {**values, "unique_key": options.unique_key, "on_conflict": options.on_conflict})
 
 
-def many(queue: str, task: str, payloads: Sequence[str], options: Options) -> Call:
-    """Return the statement that adds one task per payload. Raises InvalidOption for a unique key."""
+def many(
+    queue: str, task: str, payloads: Sequence[str], options: Options, keys: Sequence[Sequence[str]] | None = None
+) -> Call:
+    """Return the statement that adds one task per payload; `keys` are the limit keys of each.
+
+    Raises InvalidOption for a unique key.
+    """
     _refuse_key(options)
-    return Call("enqueue_many", {"queue": queue, "task": task, "payloads": list(payloads), **options.values()})
+    values = {"queue": queue, "task": task, "payloads": list(payloads), **options.values()}
+    if keys is not None:
+        values["limit_keys"] = [_array(each) for each in keys]
+    elif options.limit_key is not None:
+        values["limit_keys"] = [_array(options.limit_keys)] * len(payloads)
+    return Call("enqueue_many", values)
 
 
 def send(conn: Any, call: Call) -> Any:
@@ -41,34 +53,45 @@ async def asend(conn: Any, call: Call) -> Any:
     return _added(call, await arun(conn, call))
 
 
-def copy(conn: Any, queue: str, task: str, payloads: Iterable[str], options: Options) -> int:
+def copy(conn: Any, queue: str, task: str, bodies: Iterable[tuple[str, list[str] | None]], options: Options) -> int:
     """Add very many tasks by COPY on a psycopg connection (or one under SQLAlchemy or Django); returns how many.
 
-    The ids are not known afterwards. Raises UnknownQueue; ConfigError on a driver without COPY.
+    Each body is a payload, and its limit keys in place of the options'. The ids are not known afterwards. Raises
+    UnknownQueue; ConfigError on a driver without COPY.
     """
     _refuse_key(options)
-    defaults = Call("copy_defaults", {"queue": queue, **options.values()})
+    values = options.values()
+    defaults = Call("copy_defaults", {"queue": queue, **values})
     count = 0
     # psycopg's plain cursor, whatever the caller's is, and times in binary: as text they may lack their zone (Django)
     # or be in a style that psycopg does not read.
     with our_errors(), psycopg.Cursor(raw(conn), row_factory=tuple_row) as cursor:
         cursor.execute(defaults.text, defaults.values, binary=True)
-        prefix = (queue, task, int(options.priority), *_only(queue, cursor.fetchall()))
-        with cursor.copy(COPY) as sink:
-            sink.set_types(COPY_TYPES)
-            for payload in payloads:
-                sink.write_row((*prefix, payload))
+        same = (queue, task, values["priority"], *_only(queue, cursor.fetchall()))
+        limited = values["limit_keys"] is not None or values["weight"] is not None
+        columns = COPIED | LIMITED if limited else COPIED
+        with cursor.copy(f"copy pgq.tasks ({', '.join(columns)}) from stdin (format binary)") as sink:
+            sink.set_types(list(columns.values()))
+            for payload, keys in bodies:
+                row = (*same, payload)
+                sink.write_row((*row, values["weight"], keys or values["limit_keys"]) if limited else row)
                 count += 1
         cursor.execute("select pgq.ring(name, bell) from pgq.queues where name = %s", (queue,))
     return count
 
 
-COPY = (
-    "copy pgq.tasks (queue, task, priority, created_at, scheduled_at, max_attempts, timeout, payload)"
-    " from stdin (format binary)"
-)
 # The payload is JSON text already, and JSON's binary form is its text: psycopg's "json" would encode it once more.
-COPY_TYPES = ("text", "text", "int2", "timestamptz", "timestamptz", "int4", "float8", "text")
+COPIED = {
+    "queue": "text", "task": "text", "priority": "int2", "created_at": "timestamptz", "scheduled_at": "timestamptz",
+    "max_attempts": "int4", "timeout": "float8", "payload": "text",
+}  # fmt: skip
+LIMITED = {"weight": "int4", "limit_keys": "text[]"}  # two nulls cost 5 % of a row
+
+
+def _array(keys: Sequence[str]) -> str:
+    """Return texts as Postgres writes an array of them."""
+    quoted = (key.replace("\\", r"\\").replace('"', r"\"") for key in keys)
+    return "{" + ",".join(f'"{key}"' for key in quoted) + "}"
 
 
 def _added(call: Call, rows: Sequence[Row]) -> Any:

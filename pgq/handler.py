@@ -23,6 +23,7 @@ class Function:
     signature: inspect.Signature
     names: frozenset[str]  # what it takes; nothing where it takes any name
     required: frozenset[str]
+    defaults: Mapping[str, Any]
 
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Return the arguments as the payload: by name, as given. Raises InvalidPayload when they do not fit."""
@@ -62,6 +63,7 @@ def function(call: Callable[..., Any], *, name: str, queue: str, process: bool) 
         signature=signature,
         names=frozenset(parameter.name for parameter in named if len(named) == len(parameters)),
         required=frozenset(parameter.name for parameter in named if parameter.default is parameter.empty),
+        defaults={parameter.name: parameter.default for parameter in named if parameter.default is not parameter.empty},
     )
 
 

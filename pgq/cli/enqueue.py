@@ -30,6 +30,8 @@ CONFLICTS = ("raise", "skip", "replace", "return_existing")
     show_default=True,
     help="What to do when the unique key is taken.",
 )
+@click.option("--limit-key", "limit_keys", multiple=True, help="A limit it is under, as kind:key; may be given again.")
+@click.option("--weight", type=int, default=1, show_default=True, help="Units it takes of each of these limits.")
 @dsn_option
 def enqueue(
     queue: str,
@@ -42,6 +44,8 @@ def enqueue(
     timeout: float | None,
     unique_key: str | None,
     on_conflict: str,
+    limit_keys: tuple[str, ...],
+    weight: int,
     dsn: str | None,
 ) -> None:
     """Add one task and print its id.
@@ -53,20 +57,25 @@ def enqueue(
       pgq enqueue email send_email '{"to": "ada@example.org", "subject": "Hello"}'
       pgq enqueue email send_email '{"to": "ada@example.org"}' --priority 0 --delay 10m
       pgq enqueue pdf render '{"order": 7}' --unique-key order-7 --on-conflict return_existing
+      pgq enqueue email send_email '{"to": "ada@example.org"}' --limit-key customer:acme --weight 3
     """
     from pgq.db import Call, run
     from pgq.options import Options
 
-    Options(priority=priority, delay=delay, scheduled_at=at, max_attempts=max_attempts, timeout=timeout)
+    options = Options(
+        priority=priority,
+        delay=delay,
+        scheduled_at=at,
+        max_attempts=max_attempts,
+        timeout=timeout,
+        limit_key=limit_keys or None,
+        weight=weight,
+    )
     values = {
         "queue": queue,
         "task": task,
         "payload": sys.stdin.read() if payload == "-" else payload,
-        "priority": priority,
-        "delay": delay,
-        "scheduled_at": at,
-        "max_attempts": max_attempts,
-        "timeout": timeout,
+        **options.values(),
         "unique_key": unique_key,
         "on_conflict": on_conflict,
     }

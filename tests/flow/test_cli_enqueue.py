@@ -7,12 +7,14 @@ from datetime import UTC, datetime
 import psycopg
 import pytest
 from command_line import invoke, refuse, succeed
-from factory import clock, make_queue, make_task, task_row
+from factory import clock, insert, make_queue, make_task, task_row
 
 
 @pytest.fixture(autouse=True)
 def _queue(conn: psycopg.Connection) -> None:
     make_queue(conn, "jobs", timeout=30, max_attempts=4)
+    insert(conn, "limits", {"name": "customer", "rate_max": 10, "rate_per": 60})
+    insert(conn, "limits", {"name": "host", "concurrency": 2})
 
 
 def test_it_prints_the_id_and_takes_the_defaults_of_the_queue(dsn: str, conn: psycopg.Connection) -> None:
@@ -27,6 +29,14 @@ def test_every_option_reaches_the_row(dsn: str, conn: psycopg.Connection) -> Non
     row = task_row(conn, int(succeed("enqueue", "jobs", "note", *options, "--dsn", dsn)))
     assert (row.priority, row.max_attempts, row.timeout, row.unique_key) == (0, 9, 120, "k")
     assert 3590 < (row.scheduled_at - clock(conn)).total_seconds() <= 3600
+
+
+def test_a_task_may_be_under_several_limits_with_a_weight(dsn: str, conn: psycopg.Connection) -> None:
+    words = ["--limit-key", "customer:acme", "--weight", 3, "--limit-key", "host:a,b"]
+    row = task_row(conn, int(succeed("enqueue", "jobs", "note", *words, "--dsn", dsn)))
+    assert (row.limit_keys, row.weight) == (["customer:acme", "host:a,b"], 3)
+    plain = task_row(conn, int(succeed("enqueue", "jobs", "note", "--dsn", dsn)))
+    assert (plain.limit_keys, plain.weight) == (None, None)
 
 
 def test_a_task_can_be_due_at_a_time(dsn: str, conn: psycopg.Connection) -> None:
@@ -67,6 +77,13 @@ def test_a_taken_key_is_refused_skipped_returned_or_replaced(dsn: str, conn: psy
         (["jobs", "note", "--delay", "200000d"], "delay must be 0 seconds to a century"),
         (["jobs", "note", "--delay", "1", "--at", "2199-01-01T00:00Z"], "give delay or scheduled_at, not both"),
         (["jobs", "note", "--unique-key", ""], "unique_key must be 1 to 500 characters"),
+        (["jobs", "note", "--limit-key", "acme"], "limit_key must look like 'kind:key', got 'acme'"),
+        (
+            ["jobs", "note", "--limit-key", "hots:a"],
+            "limit key 'hots:a' is of no declared kind, there are: customer, host",
+        ),
+        (["jobs", "note", "--weight", "0"], "weight must be 1 to 2147483647, got 0"),
+        (["jobs", "note", "--limit-key", "customer:a", "--weight", "11"], "weight must be at most 10"),
         (["jobs", ""], "task must be 1 to 200 characters"),
         (["jobs", "\udcff"], "valid UTF-8"),
     ],

@@ -86,6 +86,22 @@ def test_an_inner_block_goes_alone(dsn: str) -> None:
     assert ids(dsn) == [kept]
 
 
+def test_limits_are_stored_over_django(dsn: str, conn: psycopg.Connection) -> None:
+    limited = pgq.App()
+    limited.key_limit("customer", rate=pgq.Rate(10, per=1))
+    limited.declare(conn)
+
+    @limited.queue("mail").task(limit_key="customer:{to}", weight=2)
+    def mail(to: str) -> None: ...
+
+    mail.enqueue(connection, to="100%s")
+    mail.options(unique_key="k").enqueue(connection, to='a"b')
+    mail.enqueue_many(connection, [{"to": "c"}, {"to": "d"}])
+    mail.copy(connection, [{"to": "e"}])
+    found = [(row["limit_keys"], row["weight"]) for row in rows(dsn)]
+    assert found == [([f"customer:{to}"], 2) for to in ("100%s", 'a"b', "c", "d", "e")]
+
+
 def test_set_rollback_takes_the_task_along(dsn: str) -> None:
     with transaction.atomic():
         send.enqueue(connection, to="ada")

@@ -11,7 +11,7 @@ import pytest
 from factory import QUEUE, clock, make_day, make_queue, task_row
 
 from pgq.db import Call, run
-from pgq.enqueue import COPY, many, one
+from pgq.enqueue import COPIED, LIMITED, many, one
 from pgq.errors import InvalidOption, UnknownQueue
 from pgq.migrate import steps
 from pgq.options import Options
@@ -214,10 +214,11 @@ def test_a_copy_gets_what_the_queue_would_give(conn: psycopg.Connection) -> None
     assert run(conn, Call("copy_defaults", {**values, "queue": "nope"})) == []
 
 
-def test_a_copy_names_columns_that_exist(conn: psycopg.Connection) -> None:
-    with conn.cursor() as cursor, cursor.copy(COPY):
-        pass
-    assert conn.execute("select count(*) from pgq.tasks").fetchone() == (0,)
+def test_a_copy_names_columns_that_exist_with_their_types(conn: psycopg.Connection) -> None:
+    query = "select column_name, udt_name from information_schema.columns where table_name = 'tasks'"
+    there = dict(conn.execute(query).fetchall())
+    spelled = {"_text": "text[]", "json": "text"}
+    assert (COPIED | LIMITED).items() <= {name: spelled.get(kind, kind) for name, kind in there.items()}.items()
 
 
 def test_our_sqlstates_become_our_errors(conn: psycopg.Connection) -> None:

@@ -52,6 +52,18 @@ def render(page: Mapping[str, Any], **extra: int) -> pgq.Retry | pgq.Snooze | pg
 def tick() -> None: ...
 
 
+assert_type(app.key_limit("customer", rate=pgq.Rate(10, per=1), concurrency=2), pgq.KeyLimit)
+assert_type(app.key_limit("host", concurrency=2), pgq.KeyLimit)
+
+
+@email.task(limit_key="customer:{customer}", weight=3)
+def bill(customer: str) -> None: ...
+
+
+@email.task(limit_key=["customer:{customer}", "host:smtp"])
+def remind(customer: str) -> None: ...
+
+
 def calls() -> None:
     assert_type(send("a"), bool)
     assert_type(send(to="a", subject="b", copies=2, reply_to=None), bool)
@@ -93,6 +105,10 @@ def options(conn: psycopg.Connection) -> None:
     assert_type(send.options(unique_key="k", on_conflict="raise").enqueue(conn, to="a"), int)
     assert_type(send.options(unique_key="k", on_conflict="replace").enqueue(conn, to="a"), int)
     assert_type(send.options(unique_key="k", on_conflict="return_existing").enqueue(conn, to="a"), int)
+    assert_type(send.options(limit_key="customer:acme", weight=3).enqueue(conn, to="a"), int)
+    assert_type(send.options(limit_key=("customer:acme", "host:smtp")).enqueue(conn, to="a"), int)
+    assert_type(bill.options(limit_key=None).enqueue(conn, "acme"), int)
+    assert_type(bill.options(unique_key="k", on_conflict="skip", weight=2).enqueue(conn, "acme"), int | None)
     skipping = send.options(on_conflict="skip")
     assert_type(skipping.enqueue(conn, to="a"), int | None)
     assert_type(skipping.options(unique_key="k").enqueue(conn, to="a"), int | None)
@@ -109,6 +125,7 @@ def passing_handlers_around(conn: psycopg.Connection) -> None:
 
 def declaring(conn: psycopg.Connection) -> None:
     assert_type(app.declare(conn), list[str])
+    assert_type(app.key_limits, dict[str, pgq.KeyLimit])
 
 
 async def declaring_async(conn: psycopg.AsyncConnection) -> None:
@@ -125,6 +142,28 @@ async def inside_a_handler(conn: psycopg.Connection, aconn: psycopg.AsyncConnect
     assert_type(run.wait_cancelled(1), bool)
     run.complete_in(conn)
     await run.acomplete_in(aconn)
+
+
+def in_web_code() -> None:
+    app.redis_url = "redis://127.0.0.1"
+    with app.limit("smtp", key="mx.example.org") as permit:
+        assert_type(permit, pgq.Permit)
+        assert_type(permit.held, bool)
+        permit.throttle(30)
+    try:
+        with app.limit("smtp", key="a", weight=2, timeout=0.5, hold=300, on_down="run"):
+            pass
+    except pgq.LimitExceeded as error:
+        assert_type(error.retry_after, float)
+    except pgq.LimiterDown as error:
+        down: pgq.PgqError = error
+        raise down from None
+
+
+async def in_async_web_code() -> None:
+    async with app.limit("smtp", key="mx.example.org", timeout=None, on_down="wait") as permit:
+        assert_type(permit, pgq.Permit)
+        await permit.athrottle(30)
 
 
 def errors(conn: psycopg.Connection) -> None:

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 HEADER = """
 from typing import Any, reveal_type
 import pgq
-from api import email, send, send_later, render, tick
+from api import app, email, send, send_later, render, tick
 conn: Any = None
 
 """
@@ -47,6 +47,16 @@ WRONG = {
     "an unknown on_conflict": ('send.options(on_conflict="ask")', "[call-overload]"),
     "a naive delay": ('send.options(delay="1 hour")', "[call-overload]"),
     "an unknown option of the decorator": ("email.task(delay=1)", "[call-overload]"),
+    "a limit key of a wrong type": ("send.options(limit_key=7)", "[call-overload]"),
+    "limit keys of a wrong type": ('send.options(limit_key=["customer:a", 7])', 'expected "str"'),
+    "limit keys as bytes": ('send.options(limit_key=b"customer:a")', 'incompatible type "bytes"'),
+    "a weight of a wrong type": ('send.options(weight="3")', "[call-overload]"),
+    "no weight": ("send.options(weight=None)", "[call-overload]"),
+    "a fraction of a weight": ("email.task(weight=1.5)", "[call-overload]"),
+    "a limit key of a wrong type on a task": ("email.task(limit_key=7)", "[call-overload]"),
+    "a rate that is a number": ('app.key_limit("a", rate=10)', 'has incompatible type "int"; expected "Rate | None"'),
+    "a concurrency that is text": ('app.key_limit("a", concurrency="2")', 'has incompatible type "str"'),
+    "a limit without a name": ("app.key_limit(concurrency=2)", 'Missing positional argument "name"'),
     "many as one mapping": ('send.enqueue_many(conn, {"to": "a"})', "incompatible type"),
     "many that are no mappings": ('send.enqueue_many(conn, ["a"])', 'expected "Mapping[str, Any]"'),
     "a skipped id used as an int": (
