@@ -18,7 +18,7 @@ from typing import Any
 from pgq.app import App
 from pgq.context import CURRENT, Context
 from pgq.load import load_app
-from pgq.task import Dead, Done, Failed, Outcome, Recorded, Retry, Snooze, Task, failure
+from pgq.task import Dead, Done, Failed, Outcome, RateLimited, Recorded, Retry, Snooze, Task, failure
 from pgq.wire import decode_task, encode_outcome
 
 
@@ -31,6 +31,7 @@ def main() -> None:
     app = load_app(app_path)
     channel = socket.socket(fileno=channel_fd)
     with channel, channel.makefile("rb") as lines, asyncio.Runner() as loop:
+        channel.sendall(b"ready\n")
         for line in lines:
             if os.getppid() != parent:  # a sibling that is just being forked may hold the lifeline a moment longer
                 os._exit(1)
@@ -45,11 +46,13 @@ def run(app: App, task: Task, loop: asyncio.Runner) -> Outcome:
         value: Any = app.handler(task.task).function.call(**json.loads(task.payload))
         if asyncio.iscoroutine(value):
             value = loop.run(value, context=contextvars.copy_context())
+    except RateLimited as limited:
+        return limited
     except BaseException as error:  # noqa: BLE001 - whatever a handler raises is its failed attempt
         return failure(error)
     finally:
         CURRENT.reset(token)
-    if isinstance(value, Retry | Snooze | Dead | Failed):
+    if isinstance(value, Retry | Snooze | Dead | Failed | RateLimited):
         return value  # after complete_in too: its commit may have failed, and if not, the lease is gone
     return Recorded() if context.completed else Done()
 

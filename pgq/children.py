@@ -14,10 +14,11 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Awaitable, Callable
 
 from pgq.context import Context
 from pgq.errors import ConfigError
-from pgq.task import Failed, Outcome, Recorded, Task
+from pgq.task import Failed, HandBack, Outcome, Recorded, Task
 from pgq.wire import MAX_LINE, decode_outcome, encode_task
 
 RECYCLE = 1_000  # tasks after which a child is replaced, which bounds what its handlers may leak
@@ -52,6 +53,7 @@ class Child:
         finally:
             theirs.close()
             os.close(lifeline)
+        await self._reader.readline()  # it is ready, or it has ended, which the first task will tell
 
     async def run(self, task: Task) -> Outcome:
         """Run one task; a child that dies is a failed attempt that says how."""
@@ -105,13 +107,13 @@ class Children:
         """Whether child processes could find the app."""
         return bool(self._app_path)
 
-    async def run(self, task: Task, context: Context) -> Outcome:
-        """Run a task in a child. Cancelling this kills the child."""
+    async def run(self, task: Task, context: Context, may_start: Callable[[Task], Awaitable[bool]]) -> Outcome:
+        """Run a task in a child, if it may still start once there is one. Cancelling this kills the child."""
         if not self.possible:
             raise ConfigError("process handlers need the app's import path: App(path='package.module:app')")
         child = await self._take()
         try:
-            outcome = await child.run(task)
+            outcome = await child.run(task) if await may_start(task) else HandBack()
         except BaseException:
             await self._end(child)
             raise

@@ -12,6 +12,7 @@ import psycopg
 
 from pgq import statements
 from pgq.cursor import BEGINNING, PRIORITIES, Clock
+from pgq.gate import Batch
 from pgq.lane import Lane
 from pgq.task import Task
 
@@ -20,12 +21,14 @@ from pgq.task import Task
 class Want:
     """What to ask of one queue in this round trip: `count` tasks, by the cursor or from the beginning (`sweep`).
 
+    `batch` are the permits to claim under, where the queue has a limit.
     Before it, `rouse` lets go of the bell, and wakes other sleepers with `tell`; `doze` asks for the bell.
     After it, `ahead` asks when the next task is due.
     """
 
     lane: Lane
     count: int
+    batch: Batch | None = None
     sweep: bool = False
     doze: bool = False
     rouse: bool = False
@@ -48,7 +51,7 @@ async def claim(conn: psycopg.AsyncConnection, worker_id: int, wants: Sequence[W
     replies = []
     async with conn.pipeline():
         for want in wants:
-            lease = uuid.uuid4()
+            lease = want.batch.lease if want.batch is not None else uuid.uuid4()
             replies.append((want, lease, await _send(conn, worker_id, want, lease)))
     found = []
     for want, lease, cursors in replies:

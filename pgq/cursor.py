@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from math import inf
 from time import monotonic
 
 from pgq.task import Task
@@ -31,11 +32,18 @@ class Cursor:
         self.floors = [BEGINNING] * len(PRIORITIES)
         self._swept_at = -1e9
         self._sweep_took = 0.0
+        self._skipping = False
         self._last_took = 1e9  # one slow sweep among quick ones says something of the machine, nothing of the table
 
     def reset(self) -> None:
         """Begin from the beginning again: the floors say nothing any more."""
         self.floors = [BEGINNING] * len(PRIORITIES)
+        self._skipping = False
+
+    def skip(self, to: datetime) -> None:
+        """Look only at what is due from a moment on, until the next reset: somebody clears away what is before."""
+        self.floors = [max(floor, to) for floor in self.floors]
+        self._skipping = True
 
     def may_sweep(self, at: float) -> bool:
         """Return whether a full sweep now stays within its share of the time."""
@@ -48,7 +56,7 @@ class Cursor:
     @property
     def next_sweep(self) -> float:
         """When the next full sweep may start."""
-        return self._swept_at + SWEEP_SHARE * self._sweep_took
+        return inf if self._skipping else self._swept_at + SWEEP_SHARE * self._sweep_took
 
     def swept(self, began: float, ended: float) -> None:
         """Remember that a full sweep ran."""

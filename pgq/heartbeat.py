@@ -42,14 +42,25 @@ class Pulse:
 
 
 class Heartbeat(threading.Thread):
-    """Beats every `interval` seconds until stopped; `said` gives the beat, `heard` takes the pulse."""
+    """Beats every `interval` seconds until stopped; `said` gives the beat, `heard` takes the pulse.
 
-    def __init__(self, dsn: str, interval: float, said: Callable[[], Beat], heard: Callable[[Pulse], None]) -> None:
+    While the others count this worker in, `renew` renews what it holds elsewhere.
+    """
+
+    def __init__(
+        self,
+        dsn: str,
+        interval: float,
+        said: Callable[[], Beat],
+        heard: Callable[[Pulse], None],
+        renew: Callable[[], None],
+    ) -> None:
         super().__init__(name="pgq-heartbeat", daemon=True)
         self._dsn = dsn
         self._interval = interval
         self._said = said
         self._heard = heard
+        self._renew = renew
         self._done = threading.Event()
         self._conn: psycopg.Connection | None = None
 
@@ -75,7 +86,10 @@ class Heartbeat(threading.Thread):
     def _beat(self) -> None:
         if self._conn is None:
             self._conn = connect(self._dsn, "heartbeat")
-        self._heard(beat(self._conn, self._said()))
+        pulse = beat(self._conn, self._said())
+        self._heard(pulse)
+        if pulse.alive:
+            self._renew()
 
     def _hang_up(self) -> float:
         """Close the connection and return how long to wait for the next."""

@@ -12,22 +12,27 @@ from collections.abc import Iterable
 from time import monotonic
 
 from pgq.cursor import Cursor
+from pgq.gate import Gate
 from pgq.queue import Settings
 from pgq.task import Task
 
 AHEAD = 0.05  # seconds of work that may be claimed ahead of the slots
+AHEAD_AT_LIMIT = 0.005  # the same behind a limit that binds, where what is claimed cannot be overtaken
 
 
 class Lane:
     """One queue in this process. Times are seconds of the monotonic clock."""
 
-    def __init__(self, settings: Settings, names: list[str], slots: int, batch: int) -> None:
+    def __init__(self, settings: Settings, names: list[str], gate: Gate, slots: int, batch: int) -> None:
         self.settings = settings
+        self.gate = gate
         self.names = names  # of the tasks that this worker knows
         self.cursor = Cursor()
         self.buffer: deque[Task] = deque()
         self.added_at = 0.0  # when the buffer was last filled
         self.running = 0
+        self.asking = 0  # claimed tasks that wait for permits of their keys
+        self.stale = False  # the buffer has waited too long: its permits must count anew
         self.drained = False  # the last claim found less than it asked for
         self.holds_bell = False
         self.rung = False
@@ -53,15 +58,33 @@ class Lane:
         if self.settings.paused or self.room <= 0:
             return 0
         startable = min(self.room, free)
-        ahead = min(int(self._rate * AHEAD), self._batch)
-        wanted = startable + ahead - len(self.buffer)
+        ahead = min(int(self._rate * (AHEAD_AT_LIMIT if self.gate.short else AHEAD)), self._batch)
+        wanted = startable + ahead - len(self.buffer) - self.asking
         return min(wanted, self._batch) if wanted > ahead // 2 else 0
+
+    def wants_to_look(self, now: float) -> bool:
+        """Return whether there may be something to claim."""
+        return not self.drained or self.rung or now >= self.look_at
+
+    @property
+    def ready(self) -> bool:
+        """Whether the next of the buffer may start; asks for fresh permits where those it has are too old."""
+        if not self.buffer or self.room <= 0 or self.stale:
+            return False
+        if self.gate.start_by is not None and monotonic() > self.gate.start_by:
+            self.stale = True
+            self.gate.wake()
+            return False
+        return True
 
     def take(self) -> Task:
         """Take the next task of the buffer to run it."""
         self.running += 1
         self._started += 1
-        return self.buffer.popleft()
+        task = self.buffer.popleft()
+        if not self.buffer:
+            self.gate.start_by = None
+        return task
 
     def measure(self) -> None:
         """Update the rate at which tasks start here; called once per trip down the line."""
@@ -94,7 +117,11 @@ class Board:
         before = len(lane.buffer)
         lane.buffer.extend(tasks)
         lane.added_at = monotonic()
-        for _ in range(len(lane.buffer) - before):
+        self.wake(len(lane.buffer) - before)
+
+    def wake(self, count: int) -> None:
+        """Wake up to so many parked slots."""
+        for _ in range(count):
             if not self._wake():
                 break
 
@@ -126,7 +153,7 @@ class Board:
         for _ in range(len(self._order)):
             lane = self._order[0]
             self._order.rotate(-1)
-            if lane.buffer and lane.room > 0:
+            if lane.ready:
                 return lane
         return None
 

@@ -19,9 +19,12 @@ from pgq.claim import Found, Want, claim
 from pgq.config import Config
 from pgq.cursor import Clock
 from pgq.db import Call, arun
+from pgq.gate import Batch
 from pgq.lane import Board, Lane
 from pgq.member import Member
+from pgq.permits import Permits
 from pgq.queue import Settings
+from pgq.quota import KeyLimit, Quota
 from pgq.task import Settled
 
 log = logging.getLogger("pgq")
@@ -40,12 +43,14 @@ class Line:
         member: Member,
         bell_works: Callable[[], bool],
         known: Callable[[], list[int]],
+        permits: Permits,
     ) -> None:
         self._config = config
         self._board = board
         self._member = member
         self._bell_works = bell_works
         self._known = known
+        self._permits = permits
         self._sessions = 0
         self._strays_at = 0.0
         self._clock = Clock()
@@ -109,28 +114,41 @@ class Line:
     def _want(self, lane: Lane) -> Want | None:
         lane.measure()
         count, now = lane.appetite(self._board.free), monotonic()
-        if count <= 0:
+        if count <= 0 or not lane.wants_to_look(now):
+            lane.gate.take_back()
             return None
+        batch = None
+        if lane.gate.closed(now):
+            return None
+        if lane.gate.limited:
+            batch = lane.gate.permits(count, now)
+            if batch is None:
+                return None
+            count = batch.granted
+        return self._look(lane, count, batch, now)
+
+    def _look(self, lane: Lane, count: int, batch: Batch | None, now: float) -> Want:
+        """Return how to look: with the bell or without, by the cursor or from the beginning."""
         if not lane.drained:
-            return Want(lane, count, sweep=lane.cursor.must_sweep(now), rouse=lane.holds_bell, tell=True)
+            return Want(lane, count, batch, sweep=lane.cursor.must_sweep(now), rouse=lane.holds_bell, tell=True)
         if lane.rung:
             lane.rung = False
-            return Want(lane, count, rouse=lane.holds_bell)
-        if now < lane.look_at:
-            return None
+            return Want(lane, count, batch, rouse=lane.holds_bell)
         works = self._bell_works()
         if lane.holds_bell:  # the backstop; when nobody would hear a ring, let go of the bell
             sweep = lane.cursor.may_sweep(now)
-            return Want(lane, count, sweep=sweep, rouse=not works, tell=not works, ahead=True)
-        return Want(lane, count, sweep=lane.cursor.may_sweep(now), doze=works, ahead=True)
+            return Want(lane, count, batch, sweep=sweep, rouse=not works, tell=not works, ahead=True)
+        return Want(lane, count, batch, sweep=lane.cursor.may_sweep(now), doze=works, ahead=True)
 
     def _take(self, want: Want, found: Found) -> None:
         lane = want.lane
         lane.holds_bell = found.bell == "holder" or (lane.holds_bell and not want.rouse)
         lane.drained = len(found.tasks) < want.count
         lane.look_at = 0.0
+        if want.batch is not None:
+            lane.gate.claimed(want.batch, len(found.tasks))
         if found.tasks:
-            self._board.add(lane, found.tasks)
+            self._permits.admit(lane, found.tasks)
         elif want.doze or lane.holds_bell or not self._bell_works():
             lane.look_at = monotonic() + self._nap(want, found)
 
@@ -155,7 +173,8 @@ class Line:
         """Sleep until a slot is free, somebody rings, or a lane wants to look again."""
         hungry = self._board.hungry
         hungry.clear()
-        looks = [lane.look_at for lane in self._board.lanes.values() if lane.appetite(self._board.free) > 0]
+        hungry_lanes = [lane for lane in self._board.lanes.values() if lane.appetite(self._board.free) > 0]
+        looks = [lane.gate.next_look(lane.look_at) for lane in hungry_lanes]
         until = min([self._settings_at + self._config.poll, *looks]) - monotonic()
         if until > 0:
             with contextlib.suppress(TimeoutError):
@@ -171,7 +190,8 @@ class Line:
             self._sessions = 1
             await self._give_strays_back(conn)
         for settings in await read_settings(conn, self._member.queues):
-            self._board.lanes[settings.name].settings = settings
+            self._permits.change(self._board.lanes[settings.name], settings)
+        self._permits.change_kinds(await read_kinds(conn))
         ((now,),) = await arun(conn, Call("clock", {}))
         if self._clock.set(now):
             for lane in self._board.lanes.values():
@@ -192,6 +212,12 @@ class Line:
                 with contextlib.suppress(psycopg.Error):
                     await arun(conn, Call("rouse", values))
             lane.holds_bell = False
+
+
+async def read_kinds(conn: psycopg.AsyncConnection) -> list[KeyLimit]:
+    """Return the kinds of limit keys as they are now."""
+    rows = await arun(conn, Call("limit_settings", {}))
+    return [KeyLimit(name, Quota(rate_max, rate_per, concurrency)) for name, rate_max, rate_per, concurrency in rows]
 
 
 async def read_settings(conn: psycopg.AsyncConnection, queues: list[str]) -> list[Settings]:

@@ -11,14 +11,27 @@ import asyncio
 import contextvars
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from time import monotonic
 from typing import Any, Literal
 
 from pgq.children import Children
 from pgq.context import CURRENT, Context
 from pgq.handler import Function, Kind
-from pgq.task import Cancelled, Dead, Done, Failed, HandBack, Outcome, Recorded, Retry, Snooze, Task, failure
+from pgq.task import (
+    Cancelled,
+    Dead,
+    Done,
+    Failed,
+    HandBack,
+    Outcome,
+    RateLimited,
+    Recorded,
+    Retry,
+    Snooze,
+    Task,
+    failure,
+)
 from pgq.threads import Threads
 
 Stop = Literal["cancel", "timeout", "shutdown", "lost"]
@@ -50,7 +63,10 @@ class Run:
 class Runner:
     """Runs tasks by the registry's handlers; `running` is what runs now, by id."""
 
-    def __init__(self, functions: Mapping[str, Function], children: Children) -> None:
+    def __init__(
+        self, functions: Mapping[str, Function], children: Children, may_start: Callable[[Task], Awaitable[bool]]
+    ) -> None:
+        self._may_start = may_start
         self.functions = functions
         self.running: dict[int, Run] = {}
         self._threads = Threads()
@@ -68,6 +84,8 @@ class Runner:
             if run.stop is None and slot.cancelling():
                 raise
             return _stopped(run, error)
+        except RateLimited as limited:
+            return limited
         except Exception as error:  # noqa: BLE001 - whatever a handler raises is its failed attempt
             return _stopped(run, error)
         except (SystemExit, KeyboardInterrupt) as error:
@@ -78,7 +96,7 @@ class Runner:
         if asyncio.iscoroutine(value):
             value.close()
             return Failed(f"{run.function.name} returned a coroutine: declare it with async def")
-        if isinstance(value, Retry | Snooze | Dead | Failed | Recorded):
+        if isinstance(value, Retry | Snooze | Dead | Failed | HandBack | RateLimited | Recorded):
             return value  # after complete_in too: its commit may have failed, and if not, the lease is gone
         return Recorded() if run.context.completed else Done()
 
@@ -98,7 +116,7 @@ class Runner:
 
     async def _call(self, run: Run) -> Any:
         if run.kind == "process":
-            return await self._children.run(run.task, run.context)
+            return await self._children.run(run.task, run.context, self._may_start)
         payload = json.loads(run.task.payload)
         if run.kind == "async":
             return await run.function.call(**payload)

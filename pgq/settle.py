@@ -102,6 +102,7 @@ def _settle(queue: str, batch: Sequence[Entry]) -> Call:
         "refunds": [s.refund for s in settled],
         "errors": [s.error for s in settled],
         "tracebacks": [s.traceback for s in settled],
+        "limit_keys": [s.limit_key for s in settled],
     }
     return Call("settle", {**_keys(queue, batch), **columns})
 

@@ -32,6 +32,9 @@ class Task:
     timeout: float
     crashes: int
     created_at: datetime
+    limit_keys: list[str] | None = None
+    weight: int | None = None
+    bounces: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,28 @@ class Dead:
         _check_text("Dead reason", self.reason)
 
 
+@dataclass(eq=False)
+class RateLimited(Exception):  # noqa: N818 - reads as what happened
+    """Somebody else's server said "not now": raise or return it, and the task comes back in `retry_after` seconds.
+
+    Until then nothing starts under the task's limit keys (or under `key` alone, or in its whole queue where it has no
+    key). The attempt is not counted.
+    """
+
+    retry_after: float | timedelta
+    key: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse, inside the handler that asks, what could not be written later."""
+        super().__init__(f"retry after {self.retry_after}")
+        _check_length("RateLimited retry_after", self.retry_after)
+
+    @property
+    def seconds(self) -> float:
+        """How long."""
+        return _seconds(self.retry_after)
+
+
 @dataclass(frozen=True, slots=True)
 class Failed:
     """The attempt failed; `error` is one line, `trace` where it was raised."""
@@ -116,7 +141,15 @@ class HandBack:
     refund: bool = True
 
 
-Written = Done | Retry | Snooze | Dead | Failed | Cancelled | HandBack
+@dataclass(frozen=True, slots=True)
+class Throttled:
+    """A limit let the task not start; it comes back in `after` seconds, and the attempt is not counted."""
+
+    after: float
+    limit_key: str
+
+
+Written = Done | Retry | Snooze | Dead | Failed | Cancelled | HandBack | Throttled | RateLimited
 Outcome = Written | Recorded
 
 
@@ -130,6 +163,7 @@ class Settled:
     refund: int = 0
     error: str | None = None
     traceback: str | None = None
+    limit_key: str | None = None
 
 
 COMPLETED = Settled("completed")
@@ -150,6 +184,11 @@ def judge(task: Task, queue: Settings, outcome: Written) -> Settled:
             return _again(task, queue, None, error, trace)
         case Cancelled():
             return Settled("cancelled", error="cancelled while it ran")
+        case Throttled(after=after, limit_key=limit_key):
+            return Settled("pending", after=after, refund=1, limit_key=limit_key)
+        case RateLimited(seconds=seconds, key=key):
+            blocker = key or next(iter(task.limit_keys or ()), f"queue:{task.queue}")
+            return Settled("pending", after=seconds, refund=1, limit_key=blocker)
         case HandBack(refund=refund):
             return Settled("pending", refund=int(refund))
         case _:  # pragma: no cover

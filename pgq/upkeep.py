@@ -32,7 +32,7 @@ Step = Callable[[psycopg.AsyncConnection], Awaitable[None]]
 class Upkeep:
     """The periodic work of one process; it does each step whenever it is due and nobody else is at it."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, watch_limits: Step) -> None:
         self._config = config
         self._floors: dict[str, datetime] = {}
         self._full_at = 0.0
@@ -43,6 +43,7 @@ class Upkeep:
             "seal partitions": (60.0, seal_partitions),
             "drop partitions": (5.0, drop_partitions),
             "roll up": (60.0, roll_up),
+            "watch limits": (config.upkeep * 0.9, watch_limits),
         }
 
     async def work(self, conn: psycopg.AsyncConnection) -> None:

@@ -8,12 +8,12 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from pgq.task import Dead, Done, Failed, HandBack, Outcome, Recorded, Retry, Snooze, Task
+from pgq.task import Dead, Done, Failed, HandBack, Outcome, RateLimited, Recorded, Retry, Snooze, Task
 
 MAX_LINE = 64 * 1_048_576
 
 _OUTCOMES: dict[str, type[Any]] = {
-    kind.__name__: kind for kind in (Done, Recorded, Retry, Snooze, Dead, Failed, HandBack)
+    kind.__name__: kind for kind in (Done, RateLimited, Recorded, Retry, Snooze, Dead, Failed, HandBack)
 }
 
 

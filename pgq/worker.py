@@ -20,16 +20,19 @@ from pgq.config import Config
 from pgq.connect import aconnect, sessions
 from pgq.doorbell import Doorbell
 from pgq.errors import ConfigError
+from pgq.gate import Gate, own_limit
 from pgq.heartbeat import Beat, Heartbeat, Pulse
 from pgq.lane import Board, Lane
-from pgq.line import Line, read_settings
+from pgq.line import Line, read_kinds, read_settings
 from pgq.member import Member
 from pgq.migrate import acheck
+from pgq.permits import Permits
 from pgq.queue import Settings
 from pgq.run import Runner
 from pgq.settle import Settler
-from pgq.task import Failed, HandBack, Outcome, Recorded, Task, judge
+from pgq.task import Failed, HandBack, Outcome, RateLimited, Recorded, Task, judge
 from pgq.upkeep import Upkeep
+from pgq.watch import Watch
 
 log = logging.getLogger("pgq")
 
@@ -62,6 +65,7 @@ class Worker:
             asyncio.create_task(self._keep("settle", self.settler.write, self._over)),
             asyncio.create_task(self._keep("listen", self.doorbell.listen, self._over)),
             asyncio.create_task(self._keep("upkeep", self.upkeep.work, self._over)),
+            asyncio.create_task(self.permits.work()),
             asyncio.create_task(self._watch()),
         ]
         if burst:
@@ -86,19 +90,26 @@ class Worker:
             await acheck(conn)
             await self.app.adeclare(conn)
             lanes = [self._lane(settings) for settings in await read_settings(conn, self.member.queues)]
+            kinds = await read_kinds(conn)
+            self._check_keys()
+            self.app.redis_url = self.app.redis_url or self.config.redis_url  # for handlers that use `app.limit`
             await self.member.join(conn)
         functions = {name: handler.function for name, handler in self.app.handlers.items()}
         self.board = Board(lanes, self.config.concurrency)
         self.doorbell = Doorbell(self.config.dsn, self._heard)
-        self.line = Line(self.config, self.board, self.member, lambda: self.doorbell.works, self._known)
+        self.permits = Permits(self.config, self.board, lambda: self.member.id, self._back, self._runs)
+        self.permits.change_kinds(kinds)
+        self.line = Line(self.config, self.board, self.member, lambda: self.doorbell.works, self._known, self.permits)
         self.children = Children(self.app.path)
-        self.runner = Runner(functions, self.children)
+        self.runner = Runner(functions, self.children, self._may_start)
         self.settler = Settler(self.config.flush, lambda queue: self.board.lanes[queue].settings)
-        self.upkeep = Upkeep(self.config)
+        self.upkeep = Upkeep(self.config, Watch(self.config, self.permits.client).look)
         log.info("worker %s (%s) serves %s", self.member.id, self.member.name, ", ".join(self.member.queues))
 
     async def _finish(self, slots: list[asyncio.Task[None]]) -> None:
         """Hand back what has not started, give what runs its grace, stop the rest, write every outcome."""
+        for lane, task in self.permits.withdraw():
+            self._back(lane, task, HandBack())
         for lane in self.board.lanes.values():
             self._hand_back(lane)
         await _until(lambda: not self.runner.running, self.config.grace)
@@ -115,9 +126,8 @@ class Worker:
     async def _close(self, parts: list[asyncio.Task[None]]) -> None:
         self._closing = True
         self._over.set()
-        for part in parts:
-            part.cancel()
-        await asyncio.gather(*parts, return_exceptions=True)
+        await _end(parts)
+        await self.permits.close()
         await self.children.close()
         self.runner.close()
         with contextlib.suppress(psycopg.Error, OSError):
@@ -154,11 +164,22 @@ class Worker:
                 outcome = Failed("the handler cancelled the asyncio task it ran in")
             finally:
                 self.board.done(lane)
+                self.permits.ended(lane, task)
                 self._record(lane, task, outcome)
+
+    async def _may_start(self, task: Task) -> bool:
+        return await self.permits.confirm(self.board.lanes[task.queue], task)
+
+    def _back(self, lane: Lane, task: Task, outcome: Outcome) -> None:
+        """Let a task go back that has not started."""
+        self.permits.ended(lane, task, started=False)
+        self._record(lane, task, outcome)
 
     def _record(self, lane: Lane, task: Task, outcome: Outcome) -> None:
         if isinstance(outcome, Recorded):
             return
+        if isinstance(outcome, RateLimited):
+            self.permits.slow_down(lane, task, outcome)
         settled = judge(task, lane.settings, outcome)
         self.settler.add(task, settled)
         if settled.error is not None:
@@ -168,7 +189,8 @@ class Worker:
 
     def _hand_back(self, lane: Lane) -> None:
         while lane.buffer:
-            self._record(lane, lane.buffer.popleft(), HandBack())
+            self._back(lane, lane.buffer.popleft(), HandBack())
+        lane.gate.start_by = None
 
     async def _watch(self) -> None:
         """Stop runs at their deadline; hand back what waits too long in a buffer."""
@@ -189,7 +211,10 @@ class Worker:
 
     def _idle(self) -> bool:
         resting = all(
-            not lane.buffer and (lane.settings.paused or (lane.drained and lane.look_at > 0))
+            not lane.buffer
+            and not lane.asking
+            and lane.gate.at_rest
+            and (lane.settings.paused or (lane.drained and lane.look_at > 0))
             for lane in self.board.lanes.values()
         )
         return resting and not self.runner.running and not self.settler.backlog
@@ -206,7 +231,10 @@ class Worker:
     def _known(self) -> list[int]:
         """Return the ids of all tasks this process holds."""
         buffered = [task.id for lane in self.board.lanes.values() for task in lane.buffer]
-        return [*self.runner.running, *buffered, *self.settler.held()]
+        return [*self.runner.running, *buffered, *self.permits.waiting(), *self.settler.held()]
+
+    def _runs(self) -> list[Task]:
+        return [run.task for run in self.runner.running.values()]
 
     def _cancel(self, task_id: int) -> None:
         if run := self.runner.running.get(task_id):
@@ -214,7 +242,9 @@ class Worker:
         for lane in self.board.lanes.values():
             for task in [task for task in lane.buffer if task.id == task_id]:
                 lane.buffer.remove(task)
-                self._record(lane, task, HandBack())
+                self._back(lane, task, HandBack())
+        for lane, task in self.permits.withdraw(task_id):
+            self._back(lane, task, HandBack())
 
     def _start_heartbeat(self) -> Heartbeat:
         loop = asyncio.get_running_loop()
@@ -223,7 +253,7 @@ class Worker:
             with contextlib.suppress(RuntimeError):  # the loop has ended: nobody is left to tell
                 loop.call_soon_threadsafe(self._pulse, pulse)
 
-        heartbeat = Heartbeat(self.config.dsn, self.config.heartbeat, self._beat, heard)
+        heartbeat = Heartbeat(self.config.dsn, self.config.heartbeat, self._beat, heard, self.permits.renew)
         heartbeat.start()
         return heartbeat
 
@@ -243,13 +273,31 @@ class Worker:
             if run is not None and run.task is task and not run.context.completed:
                 run.end("lost")
 
+    def _check_keys(self) -> None:
+        for name in self.app.key_limits:
+            if not self.config.redis_url:
+                raise ConfigError(f"limit {name!r} needs Redis: give --redis-url or PGQ_REDIS_URL")
+
     def _lane(self, settings: Settings) -> Lane:
-        if settings.rate_max is not None:  # better no worker than one that overruns somebody's server
-            raise ConfigError(f"queue {settings.name!r} has a rate limit, which this version does not enforce yet")
+        gate = Gate(own_limit(self.config.limit_prefix, settings))
+        if gate.limited and not self.config.redis_url:  # better no worker than one that overruns somebody's server
+            raise ConfigError(
+                f"queue {settings.name!r} is limited, which needs Redis: give --redis-url or PGQ_REDIS_URL"
+            )
         names = [name for name, handler in self.app.handlers.items() if handler.function.queue == settings.name]
         if any(self.app.handlers[name].function.kind == "process" for name in names) and not self.app.path:
             raise ConfigError("process handlers need the app's import path: App(path='package.module:app')")
-        return Lane(settings, names, self.config.concurrency, self.config.batch)
+        return Lane(settings, names, gate, self.config.concurrency, self.config.batch)
+
+
+async def _end(parts: Iterable[asyncio.Task[None]]) -> None:
+    """Cancel tasks until they have ended: a library in between may swallow a cancellation (wait_for did until 3.12)."""
+    left = set(parts)
+    while left:
+        for part in left:
+            part.cancel()
+        _, left = await asyncio.wait(left, timeout=0.2)
+    await asyncio.gather(*parts, return_exceptions=True)
 
 
 async def _until(reached: Callable[[], bool], seconds: float) -> None:

@@ -88,6 +88,9 @@ async def aconn(dsn: str) -> AsyncIterator[psycopg.AsyncConnection]:
 
 
 @pytest.fixture
-def config(dsn: str) -> Config:
-    """Return settings for a worker in a test: quick polls, short leases."""
-    return Config(dsn=dsn, concurrency=10, lease=3.0, upkeep=0.3, poll=0.5, grace=2.0, overdue=1.0)
+def config(dsn: str, redis_url: str) -> Config:
+    """Return settings for a worker in a test: quick polls, short leases, names of its own in Redis."""
+    return Config(
+        dsn=dsn, redis_url=redis_url, limit_prefix=f"pgq:test:{uuid.uuid4().hex[:12]}",
+        concurrency=10, lease=3.0, upkeep=0.3, poll=0.5, grace=2.0, overdue=1.0,
+    )  # fmt: skip

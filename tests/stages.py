@@ -48,6 +48,7 @@ def settle(conn: psycopg.Connection, *entries: tuple[Task, Settled]) -> list[int
         "refunds": [outcome.refund for outcome in outcomes],
         "errors": [outcome.error for outcome in outcomes],
         "tracebacks": [outcome.traceback for outcome in outcomes],
+        "limit_keys": [outcome.limit_key for outcome in outcomes],
     }
     return [row[0] for row in run(conn, Call("settle", {**keys(tasks), **columns}))]
 

@@ -79,6 +79,8 @@ def worker(
     loaded = load(app)
     names = list(loaded.served(served))  # an unknown queue is an error before anything starts
     config = configure(dsn, redis=True, given=given)
+    if config.redis_url:
+        os.environ["PGQ_REDIS_URL"] = config.redis_url  # child processes may use `app.limit`
     with connecting(config.dsn):
         if processes > 1:
             supervise(loaded, config, names, processes, log_level)

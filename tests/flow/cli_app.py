@@ -11,7 +11,7 @@ import pgq
 
 app = pgq.App()
 jobs = app.queue("jobs", max_attempts=2, backoff=pgq.Fixed(0.05))
-side = app.queue("side", concurrency=3)
+side = app.queue("side", max_attempts=3)
 empty = pgq.App()
 
 

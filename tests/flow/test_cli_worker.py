@@ -72,7 +72,7 @@ def test_a_burst_syncs_the_queues_runs_what_is_due_and_ends(
     assert (code, stdout) == (0, "")
     assert (tmp_path / "notes").read_text().split() == [str(process.pid)] * 20
     assert set(statuses(declared, *ids)) == {"completed"}
-    assert declared.execute("select concurrency from pgq.queues where name = 'side'").fetchone() == (3,)
+    assert declared.execute("select max_attempts from pgq.queues where name = 'side'").fetchone() == (3,)
     assert pids(declared) == set()
 
 

@@ -15,6 +15,7 @@ from stages import settle
 from pgq.claim import Want, claim
 from pgq.cursor import BEGINNING, LAG, Clock
 from pgq.db import Call, arun
+from pgq.gate import Gate, own_limit
 from pgq.lane import Lane
 from pgq.line import read_settings
 from pgq.task import Settled
@@ -37,7 +38,7 @@ class Looker:
 async def looker(conn: psycopg.Connection, aconn: psycopg.AsyncConnection) -> Any:
     make_queue(conn)
     (settings,) = await read_settings(aconn, [QUEUE])
-    return Looker(aconn, Lane(settings, ["work"], 10, 100), make_worker(conn))
+    return Looker(aconn, Lane(settings, ["work"], Gate(own_limit("pgq", settings)), 10, 100), make_worker(conn))
 
 
 async def test_a_task_that_committed_later_than_the_lag_is_found_by_the_sweep(

@@ -18,10 +18,12 @@ from pgq.connect import aconnect
 from pgq.db import Call, run
 from pgq.doorbell import Doorbell
 from pgq.enqueue import many, one
+from pgq.gate import Gate, own_limit
 from pgq.lane import Board, Lane
 from pgq.line import Line, read_settings
 from pgq.member import Member
 from pgq.options import Options
+from pgq.permits import Permits
 
 OPTIONS = Options()
 
@@ -247,8 +249,11 @@ async def a_line(dsn: str, aconn: psycopg.AsyncConnection, *, bell_works: bool) 
     config = Config(dsn=dsn, concurrency=4, poll=30.0)
     member = Member(config, [QUEUE])
     await member.join(aconn)
-    lanes = [Lane(settings, ["work"], 4, 100) for settings in await read_settings(aconn, [QUEUE])]
-    return Line(config, Board(lanes, 4), member, lambda: bell_works, list), lanes[0]
+    (settings,) = await read_settings(aconn, [QUEUE])
+    lane = Lane(settings, ["work"], Gate(own_limit("pgq", settings)), 4, 100)
+    board = Board([lane], 4)
+    permits = Permits(config, board, lambda: member.id, lambda *_: None)
+    return Line(config, board, member, lambda: bell_works, list, permits), lane
 
 
 def bells_held(conn: psycopg.Connection) -> int:

@@ -173,6 +173,7 @@ def test_what_names_rows_by_their_keys_reads_those_rows_by_the_primary_key(table
             "refunds": [0] * BATCH,
             "errors": ["error"] * BATCH,
             "tracebacks": [None] * BATCH,
+            "limit_keys": [None] * BATCH,
         }
     plan = table.explain(name, mode, **values)
     assert plan.whole_scans == [], plan

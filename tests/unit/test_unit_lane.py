@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from pgq.gate import Gate, own_limit
 from pgq.lane import Board, Lane
 from pgq.queue import Settings
 from pgq.task import Task
@@ -21,7 +22,8 @@ def tasks(count: int, queue: str = "a") -> list[Task]:
 
 
 def a_lane(name: str = "a", slots: int = 10, batch: int = 100, **settings: object) -> Lane:
-    return Lane(Settings(name=name, **settings), ["t"], slots, batch)
+    chosen = Settings(name=name, **settings)
+    return Lane(chosen, ["t"], Gate(own_limit("pgq", chosen)), slots, batch)
 
 
 async def settled() -> None:

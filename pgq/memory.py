@@ -1,0 +1,75 @@
+"""The limiter's memory: what it is told again after it lost everything, and what it keeps for those without Postgres.
+
+Postgres is the truth. A server that was flushed, or came back empty, grants nothing until it has been told which tasks
+run now; the units of starts before that are lost, so one window may be filled once more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from pgq.config import Config
+from pgq.connect import aconnect
+from pgq.db import Call, arun
+from pgq.gate import Gate
+from pgq.grants import Held, Limit, keys_place
+from pgq.keyring import Keyring
+from pgq.limit import hold
+from pgq.quota import KeyLimit, Quota
+from pgq.script import Verb
+
+OTHERS = 0.3  # seconds that programs without Postgres get to say what they hold: they look every quarter of a second
+
+Say = Callable[[Verb], Awaitable[Any]]
+
+
+class Memory:
+    """Tells the limiter what runs. `worker_id` names this process: of its own tasks it knows better than Postgres."""
+
+    def __init__(self, config: Config, say: Say, worker_id: Callable[[], int]) -> None:
+        self.keys_unknown = False
+        self.unpublished = True
+        self._config = config
+        self._say = say
+        self._worker_id = worker_id
+
+    async def restore_queue(self, gate: Gate, queue: str) -> None:
+        """Tell what of a queue runs. Raises RedisError, psycopg.Error."""
+        async with await aconnect(self._config.dsn, "limits") as conn:
+            rows = await arun(conn, Call("held", {"queue": queue}))
+        others = Counter(lease.hex for _, lease, _, _, worker in rows if worker != self._worker_id())
+        held: list[Held] = [(lease, count, count) for lease, count in others.items()] + gate.held()
+        await self._hold([(gate.limit, permit) for permit in held], gate.limit.born)
+
+    async def restore_keys(self, keyring: Keyring) -> None:
+        """Tell what runs under keys, in all queues. Raises RedisError, psycopg.Error."""
+        await asyncio.sleep(OTHERS)
+        held = keyring.held()
+        async with await aconnect(self._config.dsn, "limits") as conn:
+            for (queue,) in await arun(conn, Call("queue_names", {})):
+                for task_id, lease, keys, weight, worker in await arun(conn, Call("held", {"queue": queue})):
+                    if worker != self._worker_id():
+                        limits = keyring.limits(keys)
+                        held += [(limit, (f"{lease.hex}/{task_id}", weight, 1)) for limit in limits]
+        await self._hold(held, f"{keys_place(self._config.limit_prefix)}:born")
+        self.keys_unknown = False
+        self.unpublished = True
+
+    async def publish(self, kinds: Mapping[str, KeyLimit]) -> None:
+        """Keep what each kind of key may do where programs find it that share limits but have no Postgres."""
+        if not self.unpublished:
+            return
+        words = [word for kind in kinds.values() for word in (kind.name, _spelled(kind.quota))]
+        await self._say(Verb("publish", [f"{keys_place(self._config.limit_prefix)}:settings"], words))
+        self.unpublished = False
+
+    async def _hold(self, held: list[tuple[Limit, Held]], born: str) -> None:
+        await self._say(hold(self._config.lease, held, born, complete=True, units=True))
+
+
+def _spelled(quota: Quota) -> str:
+    return json.dumps({"rate_max": quota.max, "rate_per": quota.per, "concurrency": quota.slots})
