@@ -1,27 +1,31 @@
-"""The doctor: checks of the database, the schema and the workers, each a sentence that says what to do.
+"""The doctor: checks of the database, the schema, the workers and Redis, each a sentence that says what to do.
 
-Every check takes a connection and returns one Finding; none changes anything.
+Every check takes a connection and returns one Finding, that of Redis several; none changes anything.
 """
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 import psycopg
+from redis.exceptions import RedisClusterException
 
 from pgq.connect import connect
 from pgq.doorbell import CHANNEL
-from pgq.errors import SchemaError
+from pgq.errors import ConfigError, SchemaError
+from pgq.limiter import RedisError, connect_redis
 from pgq.migrate import MINIMUM_SERVER, pending
 
 SKEW = 1.0  # seconds the clocks may differ
 LONG = 300.0  # seconds a transaction may be open
 STUCK = 60.0  # seconds past its lease after which upkeep should have removed a dead worker
 AHEAD = 2  # days of partitions that should be there
+MINIMUM_REDIS = (5,)  # before, a script that has asked for the time may not write
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +40,16 @@ class Finding:
 Check = Callable[[psycopg.Connection], Finding]
 
 
-def examine(dsn: str) -> list[Finding]:
+def examine(dsn: str, redis_url: str = "") -> list[Finding]:
     """Run every check; those that need the schema only where it is there. Raises psycopg.OperationalError."""
     with connect(dsn, "doctor") as conn:
         findings = [check(conn) for check in (server, pooler)]
         findings += [listening(conn, dsn), *(check(conn) for check in (clock, autovacuum, transactions))]
         findings.append(schema(conn))
         if findings[-1].level != "fail":
-            findings += [check(conn) for check in NEED_SCHEMA]
+            findings += [check(conn) for check in (NEED_SCHEMA if redis_url else (*NEED_SCHEMA, unlimited))]
+        if redis_url:
+            findings += redis(conn, redis_url)
     return findings
 
 
@@ -211,7 +217,72 @@ def paused(conn: psycopg.Connection) -> Finding:
     return Finding("paused", "ok", "no queue is paused")
 
 
+def unlimited(conn: psycopg.Connection) -> Finding:
+    """Check that nothing is limited: there is no Redis."""
+    limited = _names(
+        conn,
+        "select 'queue ' || name from pgq.queues where rate_max is not null or concurrency is not null order by name",
+    )
+    limited += _names(conn, "select 'limit ' || name from pgq.limits order by name")
+    if limited:
+        text = f"no URL is given, but limits need Redis ({', '.join(limited)}): set PGQ_REDIS_URL as for workers"
+        return Finding("redis", "warn", text)
+    return Finding("redis", "ok", "no URL is given, and nothing is limited")
+
+
+def redis(conn: psycopg.Connection, url: str) -> list[Finding]:
+    """Check the server that keeps the limits: whether it answers, what it may forget, what time it thinks it is."""
+    try:
+        with closing(connect_redis(url)) as client:
+            nodes = _nodes(client.info())
+            before = _one(conn, "select clock_timestamp()")
+            there = [datetime.fromtimestamp(whole + micro / 1e6, UTC) for whole, micro in _nodes(client.time())]
+            after = _one(conn, "select clock_timestamp()")
+    except ConfigError as error:
+        return [Finding("redis", "fail", str(error))]
+    except (RedisError, RedisClusterException, OSError) as error:
+        said = (str(error) or type(error).__name__).splitlines()[0].partition(" : <")[0].rstrip(".")
+        return [Finding("redis", "fail", f"not to be had: {said}; queues under a limit wait until it is")]
+    return [redis_version(nodes), redis_memory(nodes), redis_clock(before, there, after)]
+
+
+def redis_version(nodes: list[Any]) -> Finding:
+    """Check the version of each server."""
+    old = [node for node in nodes if tuple(map(int, node["redis_version"].split("."))) < MINIMUM_REDIS]
+    names = sorted({_redis_name(node) for node in old or nodes})
+    if old:
+        return Finding("redis", "fail", f"{', '.join(names)}: limits need Redis {MINIMUM_REDIS[0]} or newer")
+    return Finding("redis", "ok", f"{', '.join(names)} answers")
+
+
+def redis_memory(nodes: list[Any]) -> Finding:
+    """Check that no server forgets limits when its memory is full."""
+    bounded = {node.get("maxmemory_policy", "noeviction") for node in nodes if node.get("maxmemory")}
+    if policies := sorted(bounded - {"noeviction"}):
+        text = f"its maxmemory-policy is {', '.join(policies)}: it may evict limits; set it to noeviction"
+        return Finding("redis memory", "warn", text)
+    return Finding("redis memory", "ok", "it evicts nothing")
+
+
+def redis_clock(before: datetime, there: list[datetime], after: datetime) -> Finding:
+    """Check each server's clock against that of Postgres, which was asked before and after."""
+    apart = max(max((before - time).total_seconds(), (time - after).total_seconds(), 0.0) for time in there)
+    if apart > SKEW:
+        return Finding("redis clock", "warn", f"Redis and Postgres are {apart:.1f} s apart: run NTP on both")
+    return Finding("redis clock", "ok", f"Redis and Postgres agree within {SKEW:g} s")
+
+
 NEED_SCHEMA: tuple[Check, ...] = (partitions, default_partition, workers, upkeep, served, paused)
+
+
+def _nodes(reply: Any) -> list[Any]:
+    """Return what each server said: a cluster of several answers with a reply for each."""
+    several = isinstance(reply, dict) and "redis_version" not in reply
+    return list(reply.values()) if several else [reply]
+
+
+def _redis_name(node: Any) -> str:
+    return f"Valkey {node['valkey_version']}" if "valkey_version" in node else f"Redis {node['redis_version']}"
 
 
 def _row(conn: psycopg.Connection, query: str, *values: Any) -> Any:

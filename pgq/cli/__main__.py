@@ -14,6 +14,7 @@ from pgq.cli.demo import demo
 from pgq.cli.enqueue import enqueue
 from pgq.cli.failure import INTERRUPTED, sentence
 from pgq.cli.health import doctor, stats
+from pgq.cli.limits import limits
 from pgq.cli.queues import queues
 from pgq.cli.schema import migrate
 from pgq.cli.servers import down, up
@@ -58,7 +59,7 @@ def cli() -> None:
     """
 
 
-for command in (up, down, demo, migrate, worker, enqueue, tasks, dead, queues, stats, doctor):
+for command in (up, down, demo, migrate, worker, enqueue, tasks, dead, queues, limits, stats, doctor):
     cli.add_command(command)
 
 

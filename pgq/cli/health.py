@@ -55,8 +55,8 @@ def stats(queue: str | None, as_json: bool, dsn: str | None) -> None:
 def doctor(as_json: bool, dsn: str | None) -> None:
     """Check everything, and explain what is wrong.
 
-    Looks at the database, the schema, the workers and what is between them. One line a check: ok, warn, or fail
-    with what to do. Exits with 1 when something fails.
+    Looks at the database, the schema, the workers, Redis (PGQ_REDIS_URL) and what is between them. One line a
+    check: ok, warn, or fail with what to do. Exits with 1 when something fails.
 
     \b
     Examples:
@@ -68,9 +68,9 @@ def doctor(as_json: bool, dsn: str | None) -> None:
     from pgq.cli.failure import connecting
     from pgq.doctor import examine
 
-    chosen = configure(dsn, install=False).dsn
-    with connecting(chosen):
-        findings = examine(chosen)
+    config = configure(dsn, install=False)
+    with connecting(config.dsn):
+        findings = examine(config.dsn, config.redis_url)
     if as_json:
         echo_json([asdict(finding) for finding in findings])
     else:

@@ -12,7 +12,9 @@ from pgq.cli.session import database, load
 from pgq.cli.settings import change, echo_queues
 
 if TYPE_CHECKING:
-    from pgq.cli.rows import QueueRow
+    from psycopg import Connection
+
+    from pgq.cli.rows import LimitRow, QueueRow
 
 LIVE = ("paused", "paused_at", "updated_at")  # no settings, so nothing that code declares
 
@@ -33,9 +35,9 @@ def queues() -> None:
 @click.argument("app", metavar="MODULE:APP")
 @dsn_option
 def sync(app: str, dsn: str | None) -> None:
-    """Write the queues that an app declares, and say what changed.
+    """Write the queues and limits that an app declares, and say what changed.
 
-    What was changed live since (by `pgq queues set`) stays, unless the declaration of that queue changed too.
+    What was changed live since (by `pgq queues set` or `pgq limits set`) stays, unless its declaration changed too.
     Workers do the same when they start.
 
     \b
@@ -43,20 +45,28 @@ def sync(app: str, dsn: str | None) -> None:
       pgq queues sync shop.tasks:app
       pgq queues sync shop.tasks                the app is named "app"
     """
-    from pgq.cli.rows import QueueRow, fetch
-
     declared = load(app)
     with database(dsn) as conn, conn.transaction():
-        before = {row.name: row for row in fetch(conn, QueueRow, "list_queues", {"name": None})}
+        before = _settings(conn)
         written = declared.declare(conn)
-        after = {row.name: row for row in fetch(conn, QueueRow, "list_queues", {"name": None})}
+        after = _settings(conn)
     for name in written:
         click.echo(f"{name}: {_difference(before.get(name), after[name])}")
     if not written:
-        click.echo(f"{count(len(declared.queues), 'queue')} declared, nothing changed")
+        kinds = f" and {count(len(declared.key_limits), 'limit')}" if declared.key_limits else ""
+        click.echo(f"{count(len(declared.queues), 'queue')}{kinds} declared, nothing changed")
 
 
-def _difference(before: QueueRow | None, after: QueueRow) -> str:
+def _settings(conn: Connection) -> dict[str, QueueRow | LimitRow]:
+    """Return the settings of every queue by its name, and of every kind of keys as `limit <kind>`."""
+    from pgq.cli.rows import LimitRow, QueueRow, fetch
+
+    found = fetch(conn, LimitRow, "list_limits", {"name": None, "keys": 0})
+    kinds = {f"limit {row.name}": row for row in found if row.key is None}
+    return {row.name: row for row in fetch(conn, QueueRow, "list_queues", {"name": None})} | kinds
+
+
+def _difference(before: QueueRow | LimitRow | None, after: QueueRow | LimitRow) -> str:
     from dataclasses import asdict
 
     if before is None:
@@ -84,8 +94,8 @@ def list_queues(as_json: bool, dsn: str | None) -> None:
 
 @queues.command("set")
 @click.argument("queue")
-@click.option("--concurrency", type=count_or_none, metavar="N|none", help="Tasks at once.")
-@click.option("--rate", type=rate_limit, metavar="N/TIME|none", help="Starts per time: 100/60s.")
+@click.option("--concurrency", type=count_or_none, metavar="N|none", help="Tasks at once, over all workers.")
+@click.option("--rate", type=rate_limit, metavar="N/TIME|none", help="Starts per time, over all workers: 100/60s.")
 @click.option("--timeout", type=duration, help="How long an attempt may take.")
 @click.option("--max-attempts", type=int, help="Attempts before a task is dead.")
 @click.option("--backoff", type=click.Choice(["fixed", "exponential"]), help="Whether the delay doubles.")
@@ -107,7 +117,8 @@ def set_queue(
 ) -> None:
     """Change settings of a queue, now and for all workers.
 
-    The change stays until somebody changes it again, here or in the code that declares the queue.
+    Its limits (--concurrency, --rate) hold over all workers together, and need Redis. A change stays until
+    somebody changes it again, here or in the code that declares the queue.
 
     \b
     Examples:

@@ -102,6 +102,23 @@ class QueueRow:
 
 
 @dataclass(frozen=True, slots=True)
+class LimitRow:
+    """A limit of a queue or of a key, and where it was when it was seen; a kind of keys has neither key nor usage."""
+
+    name: str
+    kind: str
+    key: str | None
+    rate_max: int | None
+    rate_per: float | None
+    concurrency: int | None
+    used: int | None
+    running: int | None
+    throttled_until: datetime | None
+    denied: int | None
+    seen_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class StatsRow:
     """The health of a queue; what ended counts the last 24 hours."""
 

@@ -1,4 +1,4 @@
-"""The settings of queues as the command line shows and changes them."""
+"""The settings of queues and limits as the command line shows and changes them."""
 
 from __future__ import annotations
 
@@ -34,13 +34,12 @@ def echo_queues(conn: Connection, name: str | None, *, as_json: bool) -> None:
 
 
 def _line(row: QueueRow) -> tuple[Any, ...]:
-    limit = None if row.rate_max is None else f"{row.rate_max}/{seconds(row.rate_per)}"
     growth = f" doubling to {seconds(row.max_delay)}" if row.backoff == "exponential" else ""
     jitter = f" +{row.jitter:.0%}" if row.jitter else ""
     return (
         row.name,
         row.concurrency,
-        limit,
+        rate_text(row.rate_max, row.rate_per),
         seconds(row.timeout),
         row.max_attempts,
         f"{seconds(row.delay)}{growth}{jitter}",
@@ -49,6 +48,11 @@ def _line(row: QueueRow) -> tuple[Any, ...]:
         row.on_limiter_down,
         row.paused_at,
     )
+
+
+def rate_text(most: int | None, per: float | None) -> str | None:
+    """Return a rate as options take it: 100/1m."""
+    return None if most is None else f"{most}/{seconds(per)}"
 
 
 def change(conn: Connection, queue: str, given: Mapping[str, Any]) -> None:
@@ -66,3 +70,21 @@ def change(conn: Connection, queue: str, given: Mapping[str, Any]) -> None:
         if settings.rate_max is not None and settings.rate_per is not None:
             Rate(settings.rate_max, settings.rate_per)  # refuses what limits nothing
         run(conn, Call("set_queue", asdict(settings)))
+
+
+def change_limit(conn: Connection, kind: str, given: Mapping[str, Any]) -> None:
+    """Change what each key of one kind may do; makes a new kind. Raises InvalidOption, also for no limit at all."""
+    from pgq.db import Call, run
+    from pgq.errors import InvalidOption
+    from pgq.queue import Rate
+    from pgq.quota import KeyLimit
+
+    if kind == "queue":
+        raise InvalidOption("limit 'queue' would stand for the limits of queues: see `pgq queues set --help`")
+    names = ("rate_max", "rate_per", "concurrency")
+    with conn.transaction():
+        rows = run(conn, Call("lock_limit", {"name": kind}))
+        values = {**dict(zip(names, rows[0] if rows else (None, None, None), strict=True)), **given}
+        rate = None if values["rate_max"] is None else Rate(values["rate_max"], values["rate_per"])
+        KeyLimit.declare(kind, rate, values["concurrency"])  # refuses what limits nothing
+        run(conn, Call("set_limit", {"name": kind, **values}))

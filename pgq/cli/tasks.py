@@ -8,9 +8,9 @@ import click
 
 from pgq.cli.failure import Failure
 from pgq.cli.options import dsn_option, json_option, limit_option, task_id
-from pgq.cli.output import echo_facts, echo_json, echo_table, printable
+from pgq.cli.output import echo_facts, echo_json, echo_table, one_line, printable
 from pgq.cli.session import database
-from pgq.cli.steer import each
+from pgq.cli.steer import each, steer
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -23,12 +23,13 @@ COLUMNS = ("ID", "QUEUE", "TASK", "STATUS", "PRI", "TRIES", "DUE", "LAST ERROR")
 
 @click.group()
 def tasks() -> None:
-    """List, show, cancel and retry tasks.
+    """List, show, explain, cancel and retry tasks.
 
     \b
     Examples:
       pgq tasks list --queue email --status pending
       pgq tasks show 17
+      pgq tasks explain 17
       pgq tasks cancel 17 18
     """
 
@@ -108,6 +109,28 @@ def echo_task(task: TaskDetail, *, as_json: bool) -> None:
     click.echo(printable(f"payload\n{json.dumps(payload, indent=2, ensure_ascii=False)}"))
     if trace:
         click.echo(printable(f"traceback\n{trace.rstrip()}"))
+
+
+@tasks.command()
+@click.argument("id", type=task_id)
+@json_option
+@dsn_option
+def explain(id: int, as_json: bool, dsn: str | None) -> None:  # noqa: A002 - the argument's name in the help
+    """Say in one sentence why a task is not running, or what became of it.
+
+    The same as `select pgq.explain(17)`.
+
+    \b
+    Examples:
+      pgq tasks explain 17
+      pgq tasks explain 17 --json
+    """
+    with database(dsn) as conn:
+        said = steer(conn, "explain_task", id)
+    if as_json:
+        echo_json({"id": id, "explanation": said})
+    else:
+        click.echo(one_line(said))
 
 
 @tasks.command()

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
 from command_line import invoke, succeed
-from factory import make_queue, make_task, make_worker
+from factory import insert, make_queue, make_task, make_worker
 
 from pgq import doctor
 from pgq.connect import connect
+from pgq.limiter import connect_redis
 
 
-def finding(dsn: str, check: str) -> tuple[str, str]:
+def finding(dsn: str, check: str, redis_url: str = "") -> tuple[str, str]:
     """Return the level and the text of one check."""
-    (one,) = [finding for finding in doctor.examine(dsn) if finding.check == check]
+    (one,) = [finding for finding in doctor.examine(dsn, redis_url) if finding.check == check]
     return one.level, one.text
 
 
@@ -24,12 +28,12 @@ def test_all_is_well_where_a_worker_serves_every_queue(dsn: str, conn: psycopg.C
     make_worker(conn, queues=["jobs"])
     findings = doctor.examine(dsn)
     assert [(finding.check, finding.text) for finding in findings if finding.level != "ok"] == []
-    assert len({finding.check for finding in findings}) == len(findings) == 13
+    assert len({finding.check for finding in findings}) == len(findings) == 14
 
 
 def test_the_command_prints_a_line_a_check_and_exits_with_0_for_warnings(dsn: str) -> None:
     lines = succeed("doctor", "--dsn", dsn).splitlines()
-    assert len(lines) == 13
+    assert len(lines) == 14
     assert {line.split()[0] for line in lines} == {"ok", "warn"}
 
 
@@ -134,3 +138,109 @@ def test_clocks_that_are_apart_are_a_warning(
 ) -> None:
     monkeypatch.setattr(doctor, "SKEW", skew)
     assert finding(dsn, "clock")[0] == level
+
+
+def test_without_limits_redis_is_not_missed(dsn: str, conn: psycopg.Connection) -> None:
+    make_queue(conn, "mail")
+    assert finding(dsn, "redis") == ("ok", "no URL is given, and nothing is limited")
+
+
+def test_limits_without_a_redis_url_are_a_warning_that_names_them(dsn: str, conn: psycopg.Connection) -> None:
+    make_queue(conn, "b", rate_max=1, rate_per=1)
+    make_queue(conn, "a", concurrency=1)
+    make_queue(conn, "free")
+    insert(conn, "limits", {"name": "customer", "concurrency": 1})
+    level, text = finding(dsn, "redis")
+    assert level == "warn"
+    assert "limits need Redis (queue a, queue b, limit customer): set PGQ_REDIS_URL" in text
+
+
+def test_a_redis_that_answers_is_named_with_its_version(dsn: str, conn: psycopg.Connection, redis_url: str) -> None:
+    make_queue(conn, "mail", concurrency=1)
+    findings = {found.check: found for found in doctor.examine(dsn, redis_url)}
+    assert len(findings) == 16
+    redis = [findings[check] for check in ("redis", "redis memory", "redis clock")]
+    assert [found.level for found in redis] == ["ok", "ok", "ok"]
+    with contextlib.closing(connect_redis(redis_url)) as client:
+        node = client.info("server")
+    assert node.get("valkey_version", node["redis_version"]) in redis[0].text
+
+
+def test_the_command_looks_at_the_redis_of_the_environment(dsn: str, redis_url: str) -> None:
+    findings = json.loads(succeed("doctor", "--json", "--dsn", dsn, env={"PGQ_REDIS_URL": redis_url}))
+    assert "answers" in next(found["text"] for found in findings if found["check"] == "redis")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://ada:geheim@127.0.0.1:1/0",
+        "redis+cluster://ada:geheim@127.0.0.1:1",
+        "redis+sentinel://ada:geheim@127.0.0.1:1/main",
+        "redis://ada:geheim/x@127.0.0.1/0",
+        "redis://ada:geheim#x@127.0.0.1/0",
+        "redis://ada:geheim@127.0.0.1:port/0",
+        "http://ada:geheim@127.0.0.1",
+    ],
+)
+def test_a_redis_that_cannot_be_reached_fails_without_a_word_of_its_password(dsn: str, url: str) -> None:
+    result = invoke("doctor", "--dsn", dsn, env={"PGQ_REDIS_URL": url})
+    assert (result.exit_code, result.stderr) == (1, "")
+    (line,) = [line for line in result.stdout.splitlines() if line.startswith("fail")]
+    assert line.split()[1] == "redis"
+    assert "geheim" not in result.stdout
+
+
+def test_a_wrong_password_of_redis_fails_without_it(dsn: str, redis_url: str) -> None:
+    level, text = finding(dsn, "redis", _with_password(redis_url, "geheim"))
+    assert level == "fail"
+    assert text.startswith("not to be had: ")
+    assert "geheim" not in text
+
+
+def _with_password(url: str, password: str) -> str:
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://ada:{password}@{rest}"
+
+
+@contextlib.contextmanager
+def configured(redis_url: str, **settings: object) -> Iterator[None]:
+    """Change settings of the server for a while."""
+    with contextlib.closing(connect_redis(redis_url)) as client:
+        before = {name: client.config_get(name)[name] for name in settings}
+        for name, value in settings.items():
+            client.config_set(name, value)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                client.config_set(name, value)
+
+
+def test_a_redis_that_may_evict_limits_is_a_warning(dsn: str, redis_url: str) -> None:
+    with configured(redis_url, **{"maxmemory-policy": "allkeys-lru"}):
+        assert finding(dsn, "redis memory", redis_url)[0] == "ok"  # its memory has no bound
+        with configured(redis_url, maxmemory="500mb"):
+            level, text = finding(dsn, "redis memory", redis_url)
+    assert level == "warn"
+    assert "its maxmemory-policy is allkeys-lru" in text
+
+
+@pytest.mark.parametrize(("skew", "level"), [(1.0, "ok"), (-1e-9, "warn")])
+def test_a_redis_whose_clock_is_apart_is_a_warning(
+    dsn: str, redis_url: str, monkeypatch: pytest.MonkeyPatch, skew: float, level: str
+) -> None:
+    monkeypatch.setattr(doctor, "SKEW", skew)
+    assert finding(dsn, "redis clock", redis_url)[0] == level
+
+
+def test_the_clock_that_is_furthest_from_the_database_counts() -> None:
+    now = datetime(2030, 1, 1, tzinfo=UTC)
+    apart = [now + timedelta(seconds=seconds) for seconds in (-0.5, 3.5, 0)]
+    level_and_text = doctor.redis_clock(now, apart, now + timedelta(seconds=1))
+    assert (level_and_text.level, "2.5 s apart" in level_and_text.text) == ("warn", True)
+
+
+def test_a_redis_that_is_too_old_fails() -> None:
+    found = doctor.redis_version([{"redis_version": "7.2.4"}, {"redis_version": "4.0.14"}])
+    assert (found.level, found.text) == ("fail", "Redis 4.0.14: limits need Redis 5 or newer")

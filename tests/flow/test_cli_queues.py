@@ -23,10 +23,11 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / f"shop_{tmp_path.name}.py"
 
 
-def declare(file: Path, options: str) -> str:
+def declare(file: Path, options: str, limit: str = "") -> str:
     """Write the app anew, under a new name, and return what commands call it."""
     file = file.with_stem(f"{file.stem}_{len(list(file.parent.iterdir()))}")
-    file.write_text(f"import pgq\napp = pgq.App()\nmail = app.queue('mail', {options})\n")
+    customer = f"app.key_limit('customer', {limit})\n" if limit else ""
+    file.write_text(f"import pgq\napp = pgq.App()\nmail = app.queue('mail', {options})\n{customer}")
     return f"{file.stem}:app"
 
 
@@ -37,6 +38,15 @@ def test_sync_writes_the_declared_queues_and_says_what_changed(dsn: str, conn: p
     assert again == "1 queue declared, nothing changed\n"
     text = succeed("queues", "sync", declare(shop, "timeout=30, rate_limit=pgq.Rate(100, 60)"), "--dsn", dsn)
     assert text == "mail: concurrency 5 -> -, rate_max - -> 100, rate_per - -> 60, timeout 60 -> 30\n"
+
+
+def test_sync_writes_the_declared_limits_too(dsn: str, conn: psycopg.Connection, shop: Path) -> None:
+    first = declare(shop, "", "rate=pgq.Rate(10, 1), concurrency=2")
+    assert succeed("queues", "sync", first, "--dsn", dsn) == "mail: added\nlimit customer: added\n"
+    assert succeed("queues", "sync", first, "--dsn", dsn) == "1 queue and 1 limit declared, nothing changed\n"
+    make_queue(conn, "limit")  # no name of a queue is that of a limit
+    changed = succeed("queues", "sync", declare(shop, "", "rate=pgq.Rate(10, 60)"), "--dsn", dsn)
+    assert changed == "limit customer: rate_per 1 -> 60, concurrency 2 -> -\n"
 
 
 def test_sync_leaves_what_was_changed_live(dsn: str, conn: psycopg.Connection, shop: Path) -> None:
@@ -98,6 +108,13 @@ def test_set_changes_what_is_given_and_nothing_else(dsn: str, conn: psycopg.Conn
     assert settings(conn, "mail", *expected) == tuple(expected.values())
     again = document("queues", "set", "mail", "--timeout", "1m", "--max-delay", "2h", "--keep-dead", "--dsn", dsn)
     assert (again["timeout"], again["max_delay"], again["keep_dead"], again["delay"]) == (60, 7200, True, 10)
+
+
+def test_a_change_of_limits_is_announced_to_workers(dsn: str, conn: psycopg.Connection) -> None:
+    make_queue(conn, "mail")
+    conn.execute("listen pgq")
+    succeed("queues", "set", "mail", "--rate", "100/60s", "--dsn", dsn)
+    assert [note.payload for note in conn.notifies(timeout=5, stop_after=1)] == ["settings:"]
 
 
 def test_set_takes_limits_away(dsn: str, conn: psycopg.Connection) -> None:

@@ -1,4 +1,4 @@
-"""`pgq tasks …`: list, show, cancel, retry."""
+"""`pgq tasks …`: list, show, explain, cancel, retry."""
 
 from __future__ import annotations
 
@@ -74,9 +74,20 @@ def test_show_tells_everything_about_one_task(dsn: str, conn: psycopg.Connection
     assert document("tasks", "show", task_id, "--dsn", dsn)["worker"] == "host:17"
 
 
-@pytest.mark.parametrize("words", [["show", 999], ["show", 999, "--json"], ["cancel", 999], ["retry", 999]])
+@pytest.mark.parametrize(
+    "words", [["show", 999], ["show", 999, "--json"], ["explain", 999], ["cancel", 999], ["retry", 999]]
+)
 def test_an_unknown_task_is_one_sentence(dsn: str, words: list[object]) -> None:
     assert refuse("tasks", *words, "--dsn", dsn) == "pgq: no task 999\n"
+
+
+def test_explain_says_in_one_line_why_a_task_does_not_run(dsn: str, conn: psycopg.Connection) -> None:
+    waits = make_task(conn)
+    failed = make_task(conn, status="dead", last_error="boom\x1b[31m")
+    sentence = "due, but no worker serves queue jobs"
+    assert succeed("tasks", "explain", waits, "--dsn", dsn) == f"{sentence}\n"
+    assert document("tasks", "explain", waits, "--dsn", dsn) == {"id": waits, "explanation": sentence}
+    assert succeed("tasks", "explain", failed, "--dsn", dsn).endswith(", in attempt 1 of 5: boom [31m\n")
 
 
 @pytest.mark.parametrize("number", ["x", "0", "-1", "9223372036854775808"])
