@@ -1,6 +1,7 @@
 """A small shop's queues and tasks. An application of your own looks like this file: queues first, then functions.
 
-The worker processes learn from their environment where mails go and where files are written.
+The worker processes learn from their environment where mails go, where files are written, and how much shorter than
+in earnest the windows of the limits are.
 """
 
 from __future__ import annotations
@@ -18,15 +19,30 @@ from pgq.demo.post import post
 
 app = pgq.App("pgq.demo.app:app")
 
-# Limits go here, once workers accept them: rate_limit=pgq.Rate(100, per=60) to email, pgq.Rate(50, per=10) to webhooks.
-email = app.queue("email", concurrency=5, timeout=30, max_attempts=3, backoff=pgq.Exponential(5))
+SPEED = float(os.environ.get("PGQ_DEMO_SPEED", "1"))
+
+email = app.queue(
+    "email",
+    concurrency=5,
+    rate_limit=pgq.Rate(100, per=60 / SPEED),
+    timeout=30,
+    max_attempts=3,
+    backoff=pgq.Exponential(5),
+)
 pdf = app.queue("pdf", concurrency=3, timeout=120, max_attempts=2, backoff=pgq.Fixed(10))
-webhooks = app.queue("webhooks", concurrency=10, timeout=15, max_attempts=5, backoff=pgq.Exponential(1))
+webhooks = app.queue(
+    "webhooks",
+    concurrency=10,
+    rate_limit=pgq.Rate(50, per=10 / SPEED),
+    timeout=15,
+    max_attempts=5,
+    backoff=pgq.Exponential(1),
+)
 images = app.queue("images", concurrency=4, timeout=60, max_attempts=2, backoff=pgq.Fixed(5))
 
 SMTP_PORT = int(os.environ.get("PGQ_DEMO_SMTP_PORT", "25"))
 FOLDER = Path(os.environ.get("PGQ_DEMO_FOLDER", "."))
-PHOTO = (1600, 1200)
+PHOTO = (800, 600)
 THUMBNAIL = (320, 240)
 
 
@@ -73,7 +89,7 @@ def write_invoice(order: int, customer: str, total: str) -> None:
 def make_thumbnail(order: int) -> None:
     """Draw a product photo and scale it down. A plain function: it runs in a thread."""
     photo = Image.new("RGB", PHOTO, (order * 37 % 256, order * 91 % 256, 160))
-    ImageDraw.Draw(photo).ellipse((400, 200, 1200, 1000), fill=(250, 240, 220), outline="black", width=12)
+    ImageDraw.Draw(photo).ellipse((200, 100, 600, 500), fill=(250, 240, 220), outline="black", width=6)
     part = thumbnail_path(FOLDER, order).with_suffix(".part")
     photo.resize(THUMBNAIL, Image.Resampling.LANCZOS).save(part, "PNG")
     part.rename(thumbnail_path(FOLDER, order))

@@ -13,7 +13,7 @@ from PIL import Image
 from pgq.demo.app import THUMBNAIL, invoice_path, thumbnail_path, webhooks
 from pgq.demo.counts import DeadLetter
 from pgq.demo.delivery import Delivery
-from pgq.demo.orders import Order
+from pgq.demo.orders import Order, has_papers
 from pgq.demo.web import CLOSED
 
 
@@ -63,11 +63,16 @@ def _lost(evidence: Evidence) -> Iterator[str]:
             yield from _not_buried(evidence, order.id)
         elif not hooked[order.id]:
             yield f"order {order.id}: its webhook was not delivered"
-        if not _is_pdf(invoice_path(evidence.folder, order.id)):
-            yield f"order {order.id}: its invoice is no PDF"
-        if not _is_thumbnail(thumbnail_path(evidence.folder, order.id)):
-            yield f"order {order.id}: its thumbnail is no image of {THUMBNAIL[0]} x {THUMBNAIL[1]}"
+        if has_papers(order.id):
+            yield from _papers_missing(evidence.folder, order.id)
     yield from _given_up(evidence)
+
+
+def _papers_missing(folder: Path, order: int) -> Iterator[str]:
+    if not _is_pdf(invoice_path(folder, order)):
+        yield f"order {order}: its invoice is no PDF"
+    if not _is_thumbnail(thumbnail_path(folder, order)):
+        yield f"order {order}: its thumbnail is no image of {THUMBNAIL[0]} x {THUMBNAIL[1]}"
 
 
 def _given_up(evidence: Evidence) -> Iterator[str]:
@@ -97,13 +102,14 @@ def _too_early(waited: float, promised: float) -> bool:
 
 def _unexpected(evidence: Evidence) -> Iterator[str]:
     known = {order.id for order in evidence.orders}
+    papers = filter(has_papers, known)
     for what, served in (("mail", evidence.mails), ("webhook", evidence.hooks)):
         for order in sorted({delivery.order for delivery in served} - known):
             yield f"order {order} does not exist, and yet its {what} was sent"
-    expected = {path(evidence.folder, order) for order in known for path in (invoice_path, thumbnail_path)}
+    expected = {path(evidence.folder, order) for order in papers for path in (invoice_path, thumbnail_path)}
     for pattern in ("invoice-*.pdf", "thumbnail-*.png"):
         for file in sorted(set(evidence.folder.glob(pattern)) - expected):
-            yield f"{file.name} was made for an order that does not exist"
+            yield f"{file.name} was made for an order that does not exist or needs none"
 
 
 def _duplicated(evidence: Evidence) -> Iterator[str]:

@@ -11,10 +11,11 @@ from psycopg.rows import class_row
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """One queue's tasks of this run, by status."""
+    """One queue's tasks of this run, by status; `waiting` are those of the pending that are due."""
 
     queue: str
     pending: int
+    waiting: int
     processing: int
     completed: int
     failed: int
@@ -51,10 +52,27 @@ class Waits:
     news: float
 
 
+@dataclass(frozen=True, slots=True)
+class Throttle:
+    """A queue at its limit: how many starts of how many are in its window, and the seconds until the next one."""
+
+    queue: str
+    used: int
+    max: int
+    per: float
+    wait: float
+
+
 def read_counts(conn: psycopg.Connection, after: int) -> list[Counts]:
     """Return the counts of every queue that has tasks newer than the task id `after`."""
     with conn.cursor(row_factory=class_row(Counts)) as cursor:
         return cursor.execute(_COUNTS, (after,)).fetchall()
+
+
+def read_throttles(conn: psycopg.Connection) -> list[Throttle]:
+    """Return the queues that may start nothing now, as upkeep saw them."""
+    with conn.cursor(row_factory=class_row(Throttle)) as cursor:
+        return cursor.execute(_THROTTLES).fetchall()
 
 
 def read_dead(conn: psycopg.Connection, after: int) -> list[DeadLetter]:
@@ -79,6 +97,7 @@ _COUNTS = """
 select
   queue,
   count(*) filter (where status = 'pending') as pending,
+  count(*) filter (where status = 'pending' and scheduled_at <= now()) as waiting,
   count(*) filter (where status = 'processing') as processing,
   count(*) filter (where status = 'completed') as completed,
   count(*) filter (where status = 'failed') as failed,
@@ -87,6 +106,17 @@ from pgq.tasks
 where id > %s
 group by queue
 order by queue
+"""
+
+_THROTTLES = """
+select
+  key as queue,
+  used,
+  rate_max as max,
+  rate_per as per,
+  extract(epoch from throttled_until - clock_timestamp())::float8 as wait
+from pgq.limit_stats
+where kind = 'queue' and rate_max is not null and throttled_until > clock_timestamp()
 """
 
 _DEAD = """

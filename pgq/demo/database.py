@@ -18,13 +18,13 @@ NAME = "pgq_demo"
 _OURS = (list(app.queues), list(app.handlers))
 
 
-def embedded_servers() -> embedded.Servers:
-    """Start or join the embedded servers; the DSN is that of the demo's own database there."""
-    servers = embedded.up()
+def embedded_servers(redis_url: str) -> embedded.Servers:
+    """Start or join the embedded servers; the DSN is that of the demo's own database there. A Redis given is used."""
+    servers = embedded.up(redis=not redis_url)
     there_already = (psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation)
     with connect(servers.dsn, "demo") as conn, suppress(*there_already):
         conn.execute(f"create database {NAME}")
-    return embedded.Servers(make_conninfo(servers.dsn, dbname=NAME), servers.redis_url)
+    return embedded.Servers(make_conninfo(servers.dsn, dbname=NAME), redis_url or servers.redis_url)
 
 
 @contextmanager
@@ -64,6 +64,12 @@ def start_over(conn: psycopg.Connection) -> None:
         f"create table {NAME}.orders (id integer generated always as identity primary key, customer text not null,"
         " total numeric(12, 2) not null, created_at timestamptz not null default now())",
     )
+
+
+def limit_prefix(conn: psycopg.Connection) -> str:
+    """Return what the demo's names in Redis begin with: its limits are not those of an application of that server."""
+    ((database,),) = conn.execute("select oid from pg_database where datname = current_database()").fetchall()
+    return f"pgq-demo-{database}"
 
 
 def newest_task(conn: psycopg.Connection) -> int:

@@ -12,7 +12,7 @@ from psycopg.rows import class_row
 from pgq.demo.app import deliver_webhook, make_thumbnail, send_email, write_invoice
 from pgq.demo.web import CLOSED
 
-TASKS_PER_ORDER = 4
+TASKS_PER_ORDER = 2.5  # a mail and a webhook; one order in four also an invoice and a thumbnail
 CUSTOMERS = ("ada", "grace", "edsger", "barbara", "donald", "frances", "ken")
 RESET, NEWS = 0, 8  # priorities: a password reset overtakes every newsletter
 
@@ -60,14 +60,20 @@ def drafts(committed: int) -> Iterator[Draft]:
         committed -= not declined
 
 
+def has_papers(order: int) -> bool:
+    """Say whether an order needs an invoice and a thumbnail: few do, so that the processor does not limit the rest."""
+    return order % 4 == 1
+
+
 def place(conn: psycopg.Connection, url: str, draft: Draft) -> Order:
-    """Insert one order and enqueue its mail, webhook, invoice and thumbnail in the same transaction."""
+    """Insert one order and enqueue the tasks it needs in the same transaction."""
     order = insert(conn, draft.customer, draft.total)
     mail, subject = (RESET, "Reset your password") if order.id % 5 == 0 else (NEWS, "What is new in our shop")
     send_email.options(priority=mail).enqueue(conn, order.id, f"{order.customer}@example.org", subject)
     deliver_webhook.enqueue(conn, order.id, f"{url}/{order.customer}")
-    write_invoice.enqueue(conn, order.id, order.customer, str(order.total))
-    make_thumbnail.enqueue(conn, order.id)
+    if has_papers(order.id):
+        write_invoice.enqueue(conn, order.id, order.customer, str(order.total))
+        make_thumbnail.enqueue(conn, order.id)
     return order
 
 
@@ -80,10 +86,11 @@ def import_many(conn: psycopg.Connection, url: str, count: int) -> None:
             [{"order": o.id, "to": f"{o.customer}@example.org", "subject": "Welcome to our shop"} for o in orders],
         )
         deliver_webhook.enqueue_many(conn, [{"order": o.id, "url": f"{url}/{o.customer}"} for o in orders])
+        papers = [order for order in orders if has_papers(order.id)]
         write_invoice.enqueue_many(
-            conn, [{"order": o.id, "customer": o.customer, "total": str(o.total)} for o in orders]
+            conn, [{"order": o.id, "customer": o.customer, "total": str(o.total)} for o in papers]
         )
-        make_thumbnail.enqueue_many(conn, [{"order": o.id} for o in orders])
+        make_thumbnail.enqueue_many(conn, [{"order": o.id} for o in papers])
 
 
 def insert(conn: psycopg.Connection, customer: str, total: Decimal) -> Order:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from time import monotonic
 from typing import TextIO
 
-from pgq.demo.counts import Counts
+from pgq.demo.counts import Counts, Throttle
 
 BAR = 24  # characters
 EVERY = 1.0  # seconds between two lines
@@ -32,13 +32,14 @@ class Progress:
         """Write one sentence, above the table."""
         self._write(f"{self._erase()}{self.seconds:5.1f} s  {sentence}\n")
 
-    def show(self, counts: Sequence[Counts]) -> None:
-        """Show how far every queue is."""
+    def show(self, counts: Sequence[Counts], throttles: Sequence[Throttle] = ()) -> None:
+        """Show how far every queue is, and which ones are at their limit."""
+        full = {throttle.queue: sentence(throttle) for throttle in throttles}
         if self._live:
-            self._draw(table(counts, bars=True))
+            self._draw("\n".join([table(counts, bars=True), *(f"{queue} {why}" for queue, why in full.items())]))
         elif monotonic() >= self._shown_at + EVERY:
             self._shown_at = monotonic()
-            self.say("  ".join(f"{c.queue} {c.ended}/{c.total}" for c in counts))
+            self.say("  ".join(_progress(c) + (f" ({full[c.queue]})" if c.queue in full else "") for c in counts))
 
     def clear(self) -> None:
         """Take the table away."""
@@ -64,6 +65,15 @@ def table(counts: Sequence[Counts], *, bars: bool = False) -> str:
     """Return the counts as a table, one line a queue below its header."""
     header = f"{'queue':<10}{'pending':>9}{'processing':>12}{'completed':>11}{'failed':>8}{'dead':>6}"
     return "\n".join([header, *(_row(queue) + (_bar(queue) if bars else "") for queue in counts)])
+
+
+def sentence(throttle: Throttle) -> str:
+    """Say how full a queue's window is, and when the next task starts."""
+    return f"{throttle.used}/{throttle.max} in {throttle.per:g} s, next in {throttle.wait:.1f} s"
+
+
+def _progress(c: Counts) -> str:
+    return f"{c.queue} {c.ended}/{c.total}"
 
 
 def _row(c: Counts) -> str:

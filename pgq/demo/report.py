@@ -8,6 +8,7 @@ from typing import Any
 
 from pgq.demo.check import delays
 from pgq.demo.counts import DeadLetter
+from pgq.demo.limits import Proof
 from pgq.demo.progress import table
 from pgq.demo.story import Ending
 
@@ -28,6 +29,7 @@ def as_json(ending: Ending) -> str:
             "killed_worker": ending.watched.victim is not None,
             "seconds": round(ending.seconds, 1),
             "queues": {queue.pop("queue"): queue for queue in counts},
+            "limits": [_limit(proof) for proof in ending.limits],
             "dead_letters": [_letter(ending, letter) for letter in ending.evidence.dead],
         }
     )
@@ -40,6 +42,7 @@ def as_text(ending: Ending) -> str:
     killed = f"worker {victim.pid} killed while it held {victim.held} tasks" if victim else "no worker killed"
     lines += [
         f"{len(ending.evidence.orders)} orders, {ending.rolled_back} rolled back; {killed}; {ending.seconds:.1f} s",
+        *map(_limit_line, ending.limits),
         f"password resets waited {ending.waits.resets:.1f} s, newsletters {ending.waits.news:.1f} s",
         "lost {lost}, unexpected {unexpected}, duplicated {duplicated}".format(**_numbers(ending)),
         f"invoices and thumbnails are in {ending.evidence.folder}",
@@ -51,7 +54,8 @@ def complaints(ending: Ending) -> list[str]:
     """Return what is wrong, and what happened twice, a few sentences of each kind."""
     verdict = ending.verdict
     late = [] if ending.watched.finished else ["time ran out before every task had ended"]
-    return [*late, *_few("lost", verdict.lost), *_few("unexpected", verdict.unexpected),
+    exceeded = [_exceeded(proof) for proof in ending.limits if not proof.held]
+    return [*late, *exceeded, *_few("lost", verdict.lost), *_few("unexpected", verdict.unexpected),
             *_few("duplicated", verdict.duplicated)]  # fmt: skip
 
 
@@ -62,6 +66,22 @@ def _few(kind: str, sentences: list[str]) -> list[str]:
 
 def _numbers(ending: Ending) -> dict[str, int]:
     return {kind: len(sentences) for kind, sentences in asdict(ending.verdict).items()}
+
+
+def _limit(proof: Proof) -> dict[str, Any]:
+    share = proof.utilisation
+    return {**asdict(proof), "utilisation": None if share is None else round(share, 4)}
+
+
+def _limit_line(proof: Proof) -> str:
+    share = "never reached" if proof.utilisation is None else f"{proof.utilisation:.1%} used while a backlog waited"
+    return (
+        f"{proof.name}: {proof.max} in {proof.per:g} s allowed, {proof.fullest_window} in the fullest window, {share}"
+    )
+
+
+def _exceeded(proof: Proof) -> str:
+    return f"limit exceeded: {proof.fullest_window} of {proof.name} came within {proof.per:g} s, {proof.max} may"
 
 
 def _letters(ending: Ending) -> list[dict[str, Any]]:

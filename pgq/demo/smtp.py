@@ -8,11 +8,19 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from time import monotonic
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-from pgq.demo.delivery import Delivery
+from pgq.demo.delivery import Delivery, came_at
+
+
+class Server(SMTP):
+    """One connection, and when it came."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take a connection; asyncio calls this."""
+        self.came_at = came_at(transport.get_extra_info("socket"))
+        super().connection_made(transport)
 
 
 class Mailbox:
@@ -22,10 +30,10 @@ class Mailbox:
         self.port = port
         self.deliveries: list[Delivery] = []
 
-    async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's
+    async def handle_DATA(self, server: Server, _session: Session, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's
         """Take a mail; aiosmtpd calls this."""
         mail = email.message_from_bytes(envelope.original_content or b"")
-        self.deliveries.append(Delivery(int(mail["X-Order"]), int(mail["X-Attempt"]), monotonic()))
+        self.deliveries.append(Delivery(int(mail["X-Order"]), int(mail["X-Attempt"]), server.came_at))
         return "250 OK"
 
 
@@ -48,7 +56,7 @@ def listening() -> Iterator[Mailbox]:
 
 async def _serve(mailbox: Mailbox, sock: socket.socket, over: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: SMTP(mailbox, hostname="localhost", loop=loop), sock=sock)
+    server = await loop.create_server(lambda: Server(mailbox, hostname="localhost", loop=loop), sock=sock)
     await over.wait()
     server.close()
     sessions = asyncio.all_tasks() - {asyncio.current_task()}

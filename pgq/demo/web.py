@@ -7,10 +7,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from time import monotonic
 from typing import Any
 
-from pgq.demo.delivery import Delivery
+from pgq.demo.delivery import Delivery, came_at
 
 CLOSED = "closed"  # the customer whose server never accepts anything
 ONE_IN = 6
@@ -25,13 +24,20 @@ class Customers(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Request)
         self.deliveries: list[Delivery] = []
+        self._came_at: dict[object, float] = {}  # by the address of the client
         self.url = f"http://127.0.0.1:{self.server_port}"
 
-    def answer(self, customer: str, event: dict[str, Any]) -> int:
+    def get_request(self) -> tuple[Any, Any]:
+        """Accept a connection, and note when it came."""
+        sock, client = super().get_request()
+        self._came_at[client] = came_at(sock)
+        return sock, client
+
+    def answer(self, client: object, customer: str, event: dict[str, Any]) -> int:
         """Take note of an event and return the HTTP status of the answer."""
         order, attempt = int(event["order"]), int(event["attempt"])
         accepted = not refuses(customer, order, attempt)
-        self.deliveries.append(Delivery(order, attempt, monotonic(), accepted))
+        self.deliveries.append(Delivery(order, attempt, self._came_at.pop(client), accepted))
         return 200 if accepted else 503
 
 
@@ -60,7 +66,7 @@ class _Request(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """Answer one webhook."""
         event = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.send_response(self.server.answer(self.path.strip("/"), event))
+        self.send_response(self.server.answer(self.client_address, self.path.strip("/"), event))
         self.send_header("Content-Length", "0")
         self.end_headers()
 

@@ -6,12 +6,14 @@ import io
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import psycopg
@@ -19,28 +21,28 @@ import pytest
 
 import pgq
 from pgq.demo import app as shop
-from pgq.demo import database, orders, web
+from pgq.demo import database, orders, story, web
 from pgq.demo.check import Evidence, verdict
-from pgq.demo.counts import Counts, DeadLetter
-from pgq.demo.delivery import Delivery
+from pgq.demo.counts import Counts, DeadLetter, Throttle, Waits
+from pgq.demo.delivery import Delivery, came_at
+from pgq.demo.limits import Backlog, Proof, fullest_window, proofs, utilisation
 from pgq.demo.orders import Order
+from pgq.demo.plan import Plan
 from pgq.demo.progress import Progress
+from pgq.demo.report import complaints
 from pgq.demo.run import main
 
-RUN = (
-    "import sys; from pgq.demo.run import main;"
-    "sys.exit(main(dsn=sys.argv[1], seconds=float(sys.argv[2]), tasks=int(sys.argv[3]), as_json=True))"
-)
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def start(tmp_path: Path, dsn: str) -> Callable[[float, int], subprocess.Popen[str]]:
+def start(tmp_path: Path, dsn: str, redis_url: str) -> Callable[..., subprocess.Popen[str]]:
     """Start the demo as a process of its own, its files below `tmp_path`."""
-    environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(ROOT), "PGQ_REDIS_URL": redis_url}
 
-    def run(seconds: float, tasks: int) -> subprocess.Popen[str]:
-        command = [sys.executable, "-c", RUN, dsn, str(seconds), str(tasks)]
+    def run(**options: float) -> subprocess.Popen[str]:
+        words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+        command = [sys.executable, "-m", "pgq.cli", "demo", "--json", "--dsn", dsn, *words]
         pipe = subprocess.PIPE
         return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment)
 
@@ -52,15 +54,16 @@ def start(tmp_path: Path, dsn: str) -> Callable[[float, int], subprocess.Popen[s
 def test_every_committed_order_is_served_although_a_worker_is_killed(
     start: Callable[..., subprocess.Popen[str]], conn: psycopg.Connection
 ) -> None:
-    demo = start(110, 80)
+    demo = start(seconds=110, tasks=50)
     out, err = demo.communicate(timeout=150)
 
     said = json.loads(out)
-    done = {"pending": 0, "processing": 0, "completed": 20, "failed": 0, "dead": 0}
+    done = {"pending": 0, "waiting": 0, "processing": 0, "completed": 20, "failed": 0, "dead": 0}
+    papers = {**done, "completed": 6}
     assert (demo.returncode, said["lost"], said["unexpected"]) == (0, 0, 0), err
     assert (said["orders"], said["rolled_back"], said["killed_worker"]) == (20, 2, True)
     assert said["queues"] == {
-        "email": done, "pdf": done, "images": done, "webhooks": {**done, "completed": 18, "dead": 2},
+        "email": done, "pdf": papers, "images": papers, "webhooks": {**done, "completed": 18, "dead": 2},
     }  # fmt: skip
     assert [letter["order"] for letter in said["dead_letters"]] == [2, 3]
     for letter in said["dead_letters"]:
@@ -72,8 +75,27 @@ def test_every_committed_order_is_served_although_a_worker_is_killed(
 
 
 @pytest.mark.slow
+@pytest.mark.fault
+def test_no_window_is_fuller_than_its_limit_and_a_backlog_uses_all_of_it(
+    start: Callable[..., subprocess.Popen[str]],
+) -> None:
+    demo = start(seconds=110, tasks=500, speed=4)
+    out, err = demo.communicate(timeout=150)
+
+    said = json.loads(out)
+    assert (demo.returncode, said["lost"], said["unexpected"]) == (0, 0, 0), err
+    mails, hooks = said["limits"]
+    assert (mails["name"], mails["max"], mails["per"]) == ("email", 100, 15.0)
+    assert (hooks["name"], hooks["max"], hooks["per"]) == ("webhooks", 50, 2.5)
+    assert 80 <= mails["fullest_window"] <= 100  # what the killed worker was about to start counts, and never came
+    assert 30 <= hooks["fullest_window"] <= 50
+    assert 0.8 < mails["utilisation"] <= 1  # far below what it is, for machines that have other work as well
+    assert 0.4 < hooks["utilisation"] <= 1  # its windows are short, and the killed worker's share of slots is away
+
+
+@pytest.mark.slow
 def test_a_demo_that_runs_out_of_time_says_what_is_lost_and_fails(start: Callable[..., subprocess.Popen[str]]) -> None:
-    demo = start(4, 20)
+    demo = start(seconds=4, tasks=20)
     out, err = demo.communicate(timeout=60)
 
     assert demo.returncode == 1
@@ -84,7 +106,7 @@ def test_a_demo_that_runs_out_of_time_says_what_is_lost_and_fails(start: Callabl
 @pytest.mark.slow
 @pytest.mark.fault
 def test_an_interrupt_stops_the_workers(start: Callable[..., subprocess.Popen[str]], conn: psycopg.Connection) -> None:
-    demo = start(110, 40)
+    demo = start(seconds=110, tasks=40)
     assert demo.stderr is not None
     assert any("kill -9" in line for line in demo.stderr)  # by now both workers have registered
     demo.send_signal(signal.SIGINT)
@@ -98,12 +120,27 @@ def test_an_interrupt_stops_the_workers(start: Callable[..., subprocess.Popen[st
 def test_missing_libraries_are_named_by_what_installs_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pgq.demo.run.EXTRAS", ("no_such_library",))
     with pytest.raises(pgq.ConfigError, match=r"pip install 'pgq-tasks\[demo\]'"):
-        main(dsn=None, seconds=1, tasks=400, as_json=False)
+        main(Plan(), as_json=False)
 
 
-def test_too_few_tasks_are_refused(dsn: str) -> None:
-    with pytest.raises(pgq.ConfigError, match="tasks must be at least 20, got 19"):
-        main(dsn=dsn, seconds=1, tasks=19, as_json=False)
+@pytest.mark.parametrize(
+    ("plan", "sentence"),
+    [
+        ({"tasks": 19}, "tasks must be at least 20, got 19"),
+        ({"speed": 0}, "speed must be above 0, got 0"),
+        ({"dsn": "postgresql://localhost/mine"}, "the demo's queues are limited, which needs Redis: give --redis-url"),
+    ],
+)
+def test_a_plan_that_makes_no_sense_is_refused(plan: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(pgq.ConfigError, match=sentence):
+        Plan(**plan)
+
+
+def test_a_redis_that_is_away_is_refused_before_anything_is_done(dsn: str, conn: psycopg.Connection) -> None:
+    plan = Plan(dsn=dsn, redis_url="redis://127.0.0.1:9")
+    with pytest.raises(pgq.ConfigError, match=r"the Redis that the limits need does not answer: .*Connection refused"):
+        story.tell(plan, Progress(io.StringIO()))
+    assert conn.execute("select count(*) from pgq.queues").fetchone() == (0,)
 
 
 def test_a_database_with_such_queues_of_its_own_is_left_alone(dsn: str, conn: psycopg.Connection) -> None:
@@ -128,22 +165,23 @@ def test_a_second_demo_in_the_same_database_is_refused(dsn: str) -> None:
 
 def test_what_an_interrupted_demo_left_is_cancelled_by_the_next(dsn: str, conn: psycopg.Connection) -> None:
     with database.prepared(dsn) as first:
-        orders.place_all(first, "http://127.0.0.1:9", 5)
+        orders.place_all(first, "http://127.0.0.1:9", 8)
     with database.prepared(dsn) as second:
         assert orders.committed(second) == []
-    assert conn.execute("select status::text, count(*) from pgq.tasks group by 1").fetchall() == [("cancelled", 20)]
+    assert conn.execute("select status::text, count(*) from pgq.tasks group by 1").fetchall() == [("cancelled", 22)]
 
 
 def test_queues_are_declared_as_configured(dsn: str, conn: psycopg.Connection) -> None:
     with database.prepared(dsn):
         rows = conn.execute(
-            "select name, concurrency, timeout, max_attempts, backoff, delay from pgq.queues order by name"
+            "select name, concurrency, rate_max, rate_per, timeout, max_attempts, backoff, delay from pgq.queues"
+            " order by name"
         ).fetchall()
     assert rows == [
-        ("email", 5, 30, 3, "exponential", 5),
-        ("images", 4, 60, 2, "fixed", 5),
-        ("pdf", 3, 120, 2, "fixed", 10),
-        ("webhooks", 10, 15, 5, "exponential", 1),
+        ("email", 5, 100, 60, 30, 3, "exponential", 5),
+        ("images", 4, None, None, 60, 2, "fixed", 5),
+        ("pdf", 3, None, None, 120, 2, "fixed", 10),
+        ("webhooks", 10, 50, 10, 15, 5, "exponential", 1),
     ]
 
 
@@ -155,12 +193,11 @@ def test_customers_refuse_one_in_six_first_and_one_in_36_second_attempts_and_the
 
 @pytest.fixture
 def evidence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Evidence:
-    """Return what a perfect run leaves behind: three orders, one of them for the closed customer."""
+    """Return what a perfect run leaves behind: three orders, the second for the closed customer, the first on paper."""
     monkeypatch.setattr(shop, "FOLDER", tmp_path)
     placed = [Order(number, customer, Decimal(number)) for number, customer in enumerate(("ada", web.CLOSED, "ken"), 1)]
-    for order in placed:
-        shop.write_invoice(order.id, order.customer, str(order.total))
-        shop.make_thumbnail(order.id)
+    shop.write_invoice(1, "ada", "1")
+    shop.make_thumbnail(1)
     refused = [Delivery(2, attempt, at, accepted=False) for attempt, at in enumerate((0.0, 1.0, 3.0, 7.0, 15.0), 1)]
     return Evidence(
         orders=placed,
@@ -181,9 +218,7 @@ LOST: dict[str, Tamper] = {
     "order 1: its mail was not received": lambda e: replace(e, mails=e.mails[1:]),
     "order 3: its webhook was not delivered": lambda e: replace(e, hooks=e.hooks[:-1]),
     "order 1: its invoice is no PDF": lambda e: shop.invoice_path(e.folder, 1).unlink(),
-    "order 3: its invoice is no PDF": lambda e: _overwrite(shop.invoice_path(e.folder, 3), b""),
-    "order 2: its thumbnail is no image of 320 x 240": lambda e: shop.thumbnail_path(e.folder, 2).unlink(),
-    "order 3: its thumbnail is no image of 320 x 240": lambda e: _cut(shop.thumbnail_path(e.folder, 3)),
+    "order 1: its thumbnail is no image of 320 x 240": lambda e: shop.thumbnail_path(e.folder, 1).unlink(),
     "order 2: its webhook can never be delivered, and is no dead letter": lambda e: replace(e, dead=[]),
     "order 3: a task of queue pdf was given up: MemoryError": lambda e: replace(
         e, dead=[*e.dead, DeadLetter(12, "pdf", 3, 2, 0, "MemoryError")]
@@ -204,6 +239,17 @@ def test_a_part_of_an_order_that_was_not_served_is_lost(evidence: Evidence, sent
     assert (judged.lost, judged.unexpected, judged.good) == ([sentence], [], False)
 
 
+def test_an_invoice_that_is_empty_is_lost(evidence: Evidence) -> None:
+    shop.invoice_path(evidence.folder, 1).write_bytes(b"")
+    assert verdict(evidence).lost == ["order 1: its invoice is no PDF"]
+
+
+def test_a_thumbnail_that_was_cut_off_is_lost(evidence: Evidence) -> None:
+    path = shop.thumbnail_path(evidence.folder, 1)
+    path.write_bytes(path.read_bytes()[:-200])
+    assert verdict(evidence).lost == ["order 1: its thumbnail is no image of 320 x 240"]
+
+
 def test_a_thumbnail_of_another_size_is_lost(evidence: Evidence, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shop, "THUMBNAIL", (32, 24))
     shop.make_thumbnail(1)
@@ -215,8 +261,9 @@ UNEXPECTED: dict[str, Tamper] = {
     "order 4 does not exist, and yet its webhook was sent": lambda e: replace(
         e, hooks=[*e.hooks, Delivery(4, 1, 0.0, accepted=False)]
     ),
-    "invoice-4.pdf was made for an order that does not exist": lambda _: shop.write_invoice(4, "ada", "1"),
-    "thumbnail-4.png was made for an order that does not exist": lambda _: shop.make_thumbnail(4),
+    "invoice-5.pdf was made for an order that does not exist or needs none": lambda _: shop.write_invoice(5, "", "1"),
+    "thumbnail-5.png was made for an order that does not exist or needs none": lambda _: shop.make_thumbnail(5),
+    "invoice-3.pdf was made for an order that does not exist or needs none": lambda _: shop.write_invoice(3, "", "1"),
 }
 
 
@@ -243,12 +290,86 @@ def test_an_attempt_that_died_with_its_worker_explains_a_missing_delay(evidence:
     assert verdict(interrupted).good
 
 
-def test_a_terminal_gets_one_table_that_replaces_itself_and_a_file_gets_lines() -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux knows when a connection came")
+def test_a_connection_that_is_accepted_late_came_when_it_came() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        before = monotonic()
+        with socket.create_connection(server.getsockname()):
+            after = monotonic()
+            while monotonic() < after + 0.2:
+                pass  # the server is busy
+            accepted, _ = server.accept()
+            with accepted:
+                assert before <= came_at(accepted) <= after + 0.05
 
-    counts = Counts("email", pending=3, processing=1, completed=4, failed=0, dead=0)
+
+def test_the_fullest_window_is_found_wherever_it_begins() -> None:
+    assert fullest_window([], 1) == 0
+    assert fullest_window([5.0], 1) == 1
+    assert fullest_window([0.0, 0.9, 1.8, 1.9, 2.0, 2.7, 4.0], 1) == 4  # from 1.8 on
+    assert fullest_window([0.0, 1.0], 1) == 2  # its two ends are part of it
+    assert fullest_window([0.0, 1.001], 1) == 1
+
+
+def test_utilisation_is_the_time_that_full_turns_need_over_the_time_they_took() -> None:
+    burst = [turn * 12.0 + place / 100 for turn in range(3) for place in range(4)]
+    late = [at + (at >= 12.0) * 3.0 for at in burst]  # the second turn began 3 s too late
+    assert utilisation(burst[:4], 4, 12.0) is None
+    assert utilisation(burst[:5], 4, 12.0) == 1.0
+    assert utilisation(burst[:8], 4, 12.0) == 1.0
+    assert utilisation(burst, 4, 12.0) == 1.0
+    assert utilisation(late, 4, 12.0) == 24 / 27
+
+
+def test_what_came_after_the_backlog_was_gone_says_nothing_about_utilisation() -> None:
+    queues = [queue.settings for queue in shop.app.queues.values()]
+    mails = [n * 0.6 for n in range(201)]  # in no order, 100 in 60 s sharp
+    mails += [1000.0]
+    received = {"email": mails[::-1], "webhooks": [n * 0.4 for n in range(101)]}
+    mail, hook = proofs(queues, received, {"email": 500.0, "webhooks": 21.0})
+    assert (mail.name, mail.max, mail.per, mail.utilisation) == ("email", 100, 60, 1.0)
+    assert (hook.name, hook.max, hook.per, hook.utilisation) == ("webhooks", 50, 10, 0.5)
+    assert (mail.fullest_window, hook.fullest_window) == (101, 26)
+
+
+def test_a_backlog_is_over_when_a_look_finds_nothing_that_waits() -> None:
+    email = Counts("email", pending=3, waiting=3, processing=0, completed=0, failed=0, dead=0)
+    hooks = replace(email, queue="webhooks")
+    backlog = Backlog()
+    backlog.look([email, hooks], 1.0)
+    backlog.look([email, replace(hooks, waiting=0)], 2.0)  # what is left are retries that are due later
+    backlog.look([email, replace(hooks, waiting=1)], 3.0)
+    assert backlog.until == {"email": 3.0, "webhooks": 1.0}
+
+
+def test_a_window_that_was_too_full_fails_the_demo_with_a_sentence(evidence: Evidence) -> None:
+    full = Proof("email", 100, 12.0, 100, 0.99)
+    ending = story.Ending(
+        verdict(evidence), evidence, story.Watched(None, Backlog(), finished=True), [full], [], Waits(0, 1), 0, 9.0
+    )
+    over = replace(ending, limits=[replace(full, fullest_window=101)])
+    assert (ending.exit_code, complaints(ending)) == (0, [])
+    assert (over.exit_code, complaints(over)) == (
+        1, ["limit exceeded: 101 of email came within 12 s, 100 may"],
+    )  # fmt: skip
+
+
+def test_a_throttled_queue_says_when_it_goes_on() -> None:
+    counts = Counts("email", pending=200, waiting=200, processing=0, completed=100, failed=0, dead=0)
+    terminal, file = Terminal(), io.StringIO()
+    for stream in (terminal, file):
+        Progress(stream).show([counts], [Throttle("email", 100, 100, 12.0, 2.14)])
+    assert terminal.getvalue().endswith("\nemail 100/100 in 12 s, next in 2.1 s\n")
+    assert file.getvalue().endswith("s  email 100/300 (100/100 in 12 s, next in 2.1 s)\n")
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_gets_one_table_that_replaces_itself_and_a_file_gets_lines() -> None:
+    counts = Counts("email", pending=3, waiting=3, processing=1, completed=4, failed=0, dead=0)
     terminal, file = Terminal(), io.StringIO()
     for stream in (terminal, file):
         progress = Progress(stream)
@@ -264,11 +385,3 @@ def test_a_terminal_gets_one_table_that_replaces_itself_and_a_file_gets_lines() 
 
 def _letter(evidence: Evidence, **changes: Any) -> Evidence:
     return replace(evidence, dead=[replace(evidence.dead[0], **changes)])
-
-
-def _overwrite(path: Path, content: bytes) -> None:
-    path.write_bytes(content)
-
-
-def _cut(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-200])
