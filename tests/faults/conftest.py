@@ -1,16 +1,17 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
 from fleet import Fleet, eventually
 from ledger import Account, Drained, Ledger
-from servers import durable_postgres, fresh_database
+from servers import Limiter, durable_postgres, fresh_database, own_limiter
 
 from pgq import embedded
 
+REMARKS = pytest.StashKey[list[str]]()
 FIGURES = pytest.StashKey[list[tuple[str, Account]]]()
 
 
@@ -53,6 +54,33 @@ def fleet(dsn: str, ledger: Ledger, tmp_path: Path) -> Iterator[Fleet]:
     fleet.close()
 
 
+@pytest.fixture(scope="session")
+def limiter_of_session() -> Iterator[Limiter]:
+    """Return a limiter of our own."""
+    with own_limiter() as limiter:
+        yield limiter
+
+
+@pytest.fixture
+def limiter(limiter_of_session: Limiter) -> Limiter:
+    """Return the limiter that may be maltreated: up, and empty."""
+    limiter_of_session.start()
+    limiter_of_session.flush()
+    return limiter_of_session
+
+
+@pytest.fixture
+def crew(fleet: Fleet, limiter: Limiter) -> Fleet:
+    """Return worker processes of the app that has limits, none started yet."""
+    from limited_app import app  # noqa: PLC0415 - as above
+
+    with psycopg.connect(fleet.dsn) as conn:
+        app.declare(conn)
+    fleet.app = "limited_app"
+    fleet.settings = {**fleet.settings, "redis_url": limiter.url}
+    return fleet
+
+
 @pytest.fixture
 def drained(dsn: str, ledger: Ledger, request: pytest.FixtureRequest) -> Drained:
     """Wait until every acknowledged task has ended, and return the account, noted for the table at the end."""
@@ -73,8 +101,15 @@ def drained(dsn: str, ledger: Ledger, request: pytest.FixtureRequest) -> Drained
     return wait
 
 
+@pytest.fixture
+def remark(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Say something below the table at the end."""
+    remarks = request.config.stash.setdefault(REMARKS, [])
+    return lambda text: remarks.append(f"{request.node.name}: {text}")
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print the figures of every scenario."""
+    """Print the figures of every scenario, and what it remarked."""
     figures = config.stash.get(FIGURES, [])
     if not figures:
         return
@@ -86,3 +121,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         sizes = [getattr(account, column) for column in columns]
         numbers = [size if isinstance(size, int) else len(size) for size in sizes]
         terminalreporter.write_line(" ".join([f"{name:{width}}", *(f"{number:>10}" for number in numbers)]))
+    for text in config.stash.get(REMARKS, []):
+        terminalreporter.write_line(text)

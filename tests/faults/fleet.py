@@ -19,12 +19,13 @@ HERE = Path(__file__).parent
 
 @dataclass
 class Fleet:
-    """Worker processes on one database; `settings` become PGQ_* of each."""
+    """Worker processes on one database, of one app; `settings` become PGQ_* of each."""
 
     dsn: str
     ledger: Ledger
     logs: Path
     settings: Mapping[str, object] = field(default_factory=dict)
+    app: str = "fault_app"
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def start(
@@ -33,7 +34,7 @@ class Fleet:
         """Start a worker, or what the arguments say."""
         variables = {f"PGQ_{name.upper()}": str(value) for name, value in self.settings.items()}
         paths = {"PYTHONPATH": os.pathsep.join((str(HERE), str(HERE.parents[1])))}
-        ours = {"PGQ_DSN": dsn or self.dsn, "FAULT_LEDGER": str(self.ledger.folder), **paths}
+        ours = {"PGQ_DSN": dsn or self.dsn, "FAULT_LEDGER": str(self.ledger.folder), "FAULT_APP": self.app, **paths}
         command = [*under, sys.executable, str(HERE / "run_worker.py"), *(arguments or ("worker",))]
         with (self.logs / "workers.log").open("ab") as log:
             process = subprocess.Popen(
@@ -77,6 +78,12 @@ def kill_pid(pid: int, ledger: Ledger) -> None:
     """Kill a process with SIGKILL and note the moment."""
     os.kill(pid, signal.SIGKILL)
     ledger.killed(pid)
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return how much processor time a process has used."""
+    words = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def alive(pid: int) -> bool:

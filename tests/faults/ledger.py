@@ -82,8 +82,15 @@ class Ledger:
         """Note that a process was killed just now: nothing it was doing goes on."""
         self.write("killed", pid)
 
+    def outslept(self, pid: int, over: int) -> None:
+        """Note that a process was stopped, and lost what it ran at the moment `over`, when its lease ended."""
+        self.write("outslept", pid, over)
+
     def runs(self) -> list[Run]:
-        """Return every execution; one without an end ended when its process, or that one's parent, was killed."""
+        """Return every execution; one without an end ended when its process, or that one's parent, was killed.
+
+        Whatever a process ran that outslept its lease counts as over from then on.
+        """
         begun: dict[tuple[str, ...], Run] = {}
         for when, key, task_id, attempt, lease, pid, parent in self.read("start"):
             run = Run(key, int(task_id), int(attempt), lease, int(pid), int(parent), int(when))
@@ -91,9 +98,13 @@ class Ledger:
         for when, key, lease in self.read("end") + self.read("stop"):
             begun[key, lease].ended = int(when)
         deaths = {int(pid): int(when) for when, pid in reversed(self.read("killed"))}  # the first of each counts
+        asleep = self.read("outslept")
         for run in begun.values():
             if run.ended is None:
                 run.ended = min(deaths.get(run.pid, NEVER), deaths.get(run.parent, NEVER))
+            for _, pid, over in asleep:
+                if int(pid) == run.pid and run.began < int(over) < run.ended:
+                    run.ended = int(over)
         return list(begun.values())
 
     def account(self, dsn: str, excused: frozenset[str] = frozenset()) -> Account:

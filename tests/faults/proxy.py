@@ -95,3 +95,66 @@ async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> Non
             await sink.drain()
     finally:
         sink.transport.abort()
+
+
+class LossyProxy:
+    """Stands before a Redis-compatible server and loses a share of its replies: some never come, some cut the line."""
+
+    def __init__(self, socket: str, lose: float) -> None:
+        self._socket = socket
+        self._lose = lose
+        self._loop = asyncio.new_event_loop()
+        self._started = threading.Event()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._port = 0
+        self.lost = 0
+
+    @property
+    def url(self) -> str:
+        """The way to the server through the proxy."""
+        return f"redis://127.0.0.1:{self._port}"
+
+    def behave(self) -> None:
+        """Lose nothing more."""
+        self._lose = 0.0
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        assert self._started.wait(5)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._main.cancel)
+        self._thread.join()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(asyncio.CancelledError), asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(self._run())
+
+    async def _run(self) -> None:
+        self._main = asyncio.current_task()
+        server = await asyncio.start_server(self._connect, "127.0.0.1", 0)
+        self._port = server.sockets[0].getsockname()[1]
+        self._started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            server.close()
+
+    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        upstream_reader, upstream_writer = await asyncio.open_unix_connection(self._socket)
+        with contextlib.suppress(OSError, asyncio.CancelledError):
+            await asyncio.gather(_pump(reader, upstream_writer), self._answer(upstream_reader, writer))
+
+    async def _answer(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        try:
+            while data := await source.read(CHUNK):
+                if random.random() < self._lose:
+                    self.lost += 1
+                    if random.random() < 0.5:
+                        continue  # the client waits until it gives up
+                    return
+                sink.write(data)
+                await sink.drain()
+        finally:
+            sink.transport.abort()

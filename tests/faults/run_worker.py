@@ -1,4 +1,4 @@
-"""`python run_worker.py worker|impatient|supervisor N`: run the fault app, settings from PGQ_*.
+"""`python run_worker.py worker|impatient|supervisor N`: run the app in the module FAULT_APP, settings from PGQ_*.
 
 An impatient worker tries to start again and again until Postgres is there.
 """
@@ -6,6 +6,7 @@ An impatient worker tries to start again and again until Postgres is there.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import logging
 import os
 import signal
@@ -13,11 +14,12 @@ import sys
 import time
 
 import psycopg
-from fault_app import app
 
 import pgq
 from pgq.supervisor import Supervisor
 from pgq.worker import Worker
+
+app = importlib.import_module(os.environ.get("FAULT_APP", "fault_app")).app
 
 
 async def work(config: pgq.Config) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -10,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
+import redis
 from psycopg.conninfo import make_conninfo
 
 from pgq import embedded, migrate
@@ -41,3 +44,60 @@ def fresh_database(server: str) -> Iterator[str]:
     yield dsn
     with psycopg.connect(server, autocommit=True) as conn:
         conn.execute(f"drop database {name} with (force)")
+
+
+class Limiter:
+    """A Redis-compatible server that may be killed, emptied and stopped; it keeps all it acknowledged."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.server = embedded.Valkey(home)
+
+    @property
+    def url(self) -> str:
+        """The way to it."""
+        return self.server.url
+
+    @property
+    def client(self) -> redis.Redis:
+        """A connection of the test's own."""
+        return redis.Redis.from_url(self.url, decode_responses=True, socket_timeout=5)
+
+    def crash(self) -> None:
+        """Kill it with SIGKILL."""
+        self.server.kill()
+
+    def start(self, *, empty: bool = False) -> None:
+        """Start it with what it kept, or with nothing."""
+        if empty:
+            shutil.rmtree(self.home / "valkey" / "data")
+        self.server.start()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send its process a signal."""
+        os.kill(int((self.home / "valkey" / "data" / "pid").read_text()), number)
+
+    def flush(self) -> None:
+        """Make it forget everything."""
+        with self.client as client:
+            client.flushall()
+
+    def holds(self, *places: str) -> set[str]:
+        """Return the permits that it believes to run something under some limits: `queue:name`, or a key."""
+        names = [f"pgq:{{{place}}}" if place.startswith("queue:") else f"pgq:{{keys}}:{place}" for place in places]
+        with self.client as client:
+            return {permit for name in names for permit in client.zrange(f"{name}:running", 0, -1)}
+
+
+@contextmanager
+def own_limiter() -> Iterator[Limiter]:
+    """Run a server, and remove every trace at the end."""
+    home = Path(tempfile.mkdtemp(prefix="pgq-faults-", dir="/tmp"))
+    home.chmod(0o755)
+    limiter = Limiter(home)
+    try:
+        limiter.start()
+        yield limiter
+    finally:
+        limiter.crash()
+        shutil.rmtree(home, ignore_errors=True)

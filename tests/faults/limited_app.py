@@ -1,0 +1,53 @@
+"""An app whose queues and keys are limited; its handlers tell the ledger what they do, as those of the fault app do."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fault_app import noted
+
+import pgq
+
+TIGHT = 4  # tasks of queue `tight` at once, of all workers together
+PACE = pgq.Rate(20, per=1)
+CUSTOMER = 2  # tasks of one customer at once
+BRAVE = 4
+
+app = pgq.App(path="limited_app:app")
+EASY = {"max_attempts": 100, "timeout": 60, "backoff": pgq.Fixed(0.1)}
+tight = app.queue("tight", concurrency=TIGHT, **EASY)
+paced = app.queue("paced", rate_limit=PACE, **EASY)
+keyed = app.queue("keyed", **EASY)
+brave = app.queue("brave", concurrency=BRAVE, on_limiter_down="run", **EASY)
+plain = app.queue("plain", **EASY)
+app.key_limit("customer", concurrency=CUSTOMER)
+
+
+@tight.task
+async def one_of_few(key: str, ms: int = 5) -> None:
+    with noted(key):
+        await asyncio.sleep(ms / 1000)
+
+
+@paced.task
+async def in_step(key: str, ms: int = 5) -> None:
+    with noted(key):
+        await asyncio.sleep(ms / 1000)
+
+
+@keyed.task(limit_key="customer:{customer}")
+async def for_customer(key: str, customer: str = "a", ms: int = 5) -> None:  # noqa: ARG001 - the key is for it
+    with noted(key):
+        await asyncio.sleep(ms / 1000)
+
+
+@brave.task
+async def come_what_may(key: str, ms: int = 5) -> None:
+    with noted(key):
+        await asyncio.sleep(ms / 1000)
+
+
+@plain.task
+async def unlimited(key: str, ms: int = 5) -> None:
+    with noted(key):
+        await asyncio.sleep(ms / 1000)
