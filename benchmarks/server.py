@@ -1,4 +1,4 @@
-"""The server of a run: an embedded Postgres with durability on, or the one you name; a fresh database per case."""
+"""The servers of a run: an embedded Postgres with durability on and an embedded Valkey, or those you name."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from psycopg.conninfo import make_conninfo
 
 from benchmarks.app import app
 from pgq import embedded, migrate
+from pgq.embedded import Servers
 
 # Everything else is Postgres's default. Never weaken the first three: a figure without durability is another figure.
 SETTINGS: Mapping[str, object] = {
@@ -22,13 +23,16 @@ SETTINGS: Mapping[str, object] = {
 
 
 @contextmanager
-def server(dsn: str, settings: Mapping[str, object]) -> Iterator[str]:
-    """Yield the DSN of a server where databases may be created: `dsn`, or for "" an embedded one of this run."""
+def servers(dsn: str, redis_url: str, settings: Mapping[str, object]) -> Iterator[Servers]:
+    """Yield servers of this run: those named, else embedded ones; beside a named Postgres no Redis but a named one.
+
+    In the Postgres databases may be created.
+    """
     if dsn:
-        yield dsn
+        yield Servers(dsn, redis_url)
         return
-    with embedded.temporary(settings={**SETTINGS, **settings}) as servers:
-        yield servers.dsn
+    with embedded.temporary(redis=not redis_url, settings={**SETTINGS, **settings}) as own:
+        yield Servers(own.dsn, redis_url or own.redis_url)
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """One worker process of a benchmark: `python -m benchmarks.worker`, its order on stdin, its report on stdout.
 
 It is a plain `pgq.worker.Worker` with the settings of the order and defaults for the rest, on uvloop where that is
-installed. It ends at SIGTERM like any worker, and then says which tasks its handler ran and when.
+installed. It serves the app of the module that the order names, or else `benchmarks.app`. It ends at SIGTERM like any
+worker, and then says which tasks its handlers ran and when.
 """
 
 from __future__ import annotations
@@ -14,16 +15,17 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.app import app, executed, started_at
+from benchmarks.app import executed, started_at
 from pgq.config import Config
 from pgq.worker import Worker
 
 
 def main() -> None:
     """Serve the benchmark's queue until SIGTERM, then report."""
-    config = Config(**json.loads(sys.stdin.readline()))
+    order = json.loads(sys.stdin.readline())
+    app = importlib.import_module(order.pop("app", "benchmarks.app")).app
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        runner.run(serve(Worker(app, config)))
+        runner.run(serve(Worker(app, Config(**order))))
     print(json.dumps({"executed": executed.tolist(), "started_at": started_at.tolist()}))
 
 

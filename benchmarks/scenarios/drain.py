@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +44,7 @@ PROCESSES = (1, 2)
 STUCK = 30.0  # seconds without a single outcome
 
 _OUTCOMES = "select coalesce(sum(completed + failed + dead + cancelled), 0)::bigint from pgq.counts"
+Add = Callable[[psycopg.Connection, list[dict[str, Any]]], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,15 +91,19 @@ def measure(outcome: Outcome, bench: Bench, processes: int, where: str) -> dict[
     with bench.database() as dsn, psycopg.connect(dsn, autocommit=True) as conn:
         drained = drain(conn, dsn, processes, tasks)
         check(outcome, conn, drained, tasks, where)
-        return figures(conn, drained, tasks, raw)
+        found = figures(conn, drained, tasks)
+        rate = found.pop("tasks_per_s")
+        return {"tasks_per_s": rate, "raw_sql_per_s": raw, "ratio_to_raw_sql": rate / raw, **found}
 
 
-def drain(conn: psycopg.Connection, dsn: str, processes: int, tasks: int) -> Drained:
-    """Fill the paused queue, give the signal, and wait for the last outcome."""
+def drain(
+    conn: psycopg.Connection, dsn: str, processes: int, tasks: int, add: Add = noop.enqueue_many, **order: Any
+) -> Drained:
+    """Fill the paused queue with numbered tasks, give the signal, and wait for the last outcome."""
     conn.execute("select pgq.pause(%s)", (QUEUE,))
     for first in range(0, tasks, 1_000):
-        noop.enqueue_many(conn, [{"i": i} for i in range(first, min(first + 1_000, tasks))])
-    with workers(conn, dsn, processes, concurrency=CONCURRENCY) as crew:
+        add(conn, [{"i": i} for i in range(first, min(first + 1_000, tasks))])
+    with workers(conn, dsn, processes, concurrency=CONCURRENCY, **order) as crew:
         gauge = Gauge(conn, [child.pid for child in crew])
         commits_before = commits(conn)
         before, signalled = gauge.read(), time.monotonic_ns()
@@ -139,17 +144,14 @@ def check(outcome: Outcome, conn: psycopg.Connection, drained: Drained, tasks: i
     outcome.require(rows == tasks, f"{where}: {rows} of {tasks} rows are completed at their first attempt")
 
 
-def figures(conn: psycopg.Connection, drained: Drained, tasks: int, raw: float) -> dict[str, float]:
+def figures(conn: psycopg.Connection, drained: Drained, tasks: int) -> dict[str, float]:
     """Return all metrics of one drain."""
     spent = drained.spent
     seconds = (drained.seen.at_ns - drained.signalled_ns) / 1e9
     settles = _one(conn, "select count(distinct xmin::text) from pgq.tasks where status = 'completed'")
     starts = [report["started_at"][0] for report in drained.reports if report["started_at"]]
-    rate = drained.seen.settled / seconds
     return {
-        "tasks_per_s": rate,
-        "raw_sql_per_s": raw,
-        "ratio_to_raw_sql": rate / raw,
+        "tasks_per_s": drained.seen.settled / seconds,
         "start_ms": (min(starts, default=drained.seen.at_ns) - drained.signalled_ns) / 1e6,
         "transactions_per_s": drained.commits / seconds,
         "claim_batch_mean": tasks / max(spent.xids - settles, 1),

@@ -1,0 +1,1 @@
+"""The parts of the scenario `limits`, one file each."""
