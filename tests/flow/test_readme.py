@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 
 import psycopg
@@ -20,7 +21,7 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
 
 
-def test_the_quickstart_runs_as_written(empty_dsn: str, tmp_path: Path) -> None:
+def test_the_quickstart_runs_as_written(empty_dsn: str, redis_url: str, tmp_path: Path) -> None:
     (tmp_path / "tasks.py").write_text(blocks("python")[0])
     bin_dir = tmp_path / "bin"
     bin_dir.mkdir()
@@ -34,6 +35,8 @@ def test_the_quickstart_runs_as_written(empty_dsn: str, tmp_path: Path) -> None:
     environment = {
         **os.environ,
         "PGQ_DSN": empty_dsn,
+        "PGQ_REDIS_URL": redis_url,
+        "PGQ_LIMIT_PREFIX": f"pgq:test:{uuid.uuid4().hex}",
         "PATH": f"{bin_dir}:{os.environ['PATH']}",
         "PYTHONPATH": f"{ROOT}:{tmp_path}",
     }
