@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 from weakref import WeakValueDictionary
 
 from pgq.config import Config
@@ -25,14 +25,29 @@ from pgq.script import Verb
 T = TypeVar("T")
 
 
-class Door:
-    """The way of the threads of one process."""
+L = TypeVar("L", threading.Lock, asyncio.Lock)
+
+
+class Way(Generic[L]):
+    """What both ways have: the book of what is held, a client once it is needed, a line for each key."""
 
     def __init__(self, config: Config) -> None:
         self.book = Book(config.limit_prefix)
         self._url = config.redis_url
         self._client: Any = None
-        self._lines: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
+        self._lines: WeakValueDictionary[str, L] = WeakValueDictionary()
+
+    def crowded(self, key: str) -> bool:
+        """Whether somebody waits for this key already."""
+        line = self._lines.get(key)
+        return line is not None and line.locked()
+
+
+class Door(Way[threading.Lock]):
+    """The way of the threads of one process."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
         self._guard = threading.Lock()
         self._keeper: threading.Thread | None = None
 
@@ -50,11 +65,6 @@ class Door:
         except StopIteration as end:
             result: T = end.value
             return result
-
-    def crowded(self, key: str) -> bool:
-        """Whether somebody waits for this key already."""
-        line = self._lines.get(key)
-        return line is not None and line.locked()
 
     @contextmanager
     def line(self, key: str, seconds: float | None) -> Iterator[None]:
@@ -94,14 +104,11 @@ class Door:
         return reply
 
 
-class LoopDoor:
+class LoopDoor(Way[asyncio.Lock]):
     """The way of the tasks of one event loop."""
 
     def __init__(self, config: Config) -> None:
-        self.book = Book(config.limit_prefix)
-        self._url = config.redis_url
-        self._client: Any = None
-        self._lines: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        super().__init__(config)
         self._keeper: asyncio.Task[None] | None = None
 
     async def run(self, talk: Talk[T]) -> T:
@@ -118,11 +125,6 @@ class LoopDoor:
         except StopIteration as end:
             result: T = end.value
             return result
-
-    def crowded(self, key: str) -> bool:
-        """Whether somebody waits for this key already."""
-        line = self._lines.get(key)
-        return line is not None and line.locked()
 
     @asynccontextmanager
     async def line(self, key: str, seconds: float | None) -> AsyncIterator[None]:

@@ -65,7 +65,7 @@ class Gate:
     @property
     def must_speak(self) -> bool:
         """Whether there is anything to say to the limiter."""
-        return bool(self._dirty) or self.ask is not None or (self.limited and self.unknown)
+        return self.must_report or self.ask is not None or (self.limited and self.unknown)
 
     def change(self, limit: Limit) -> None:
         """Take up changed settings; a queue that had no limit has tasks running that the limiter has not seen."""
