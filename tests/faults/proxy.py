@@ -1,4 +1,4 @@
-"""Proxies before a server's socket: one cuts connections at random moments, one loses replies."""
+"""A TCP proxy before Postgres that cuts connections at random moments, replies half way included."""
 
 from __future__ import annotations
 
@@ -13,15 +13,30 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 CHUNK = 65_536
 
 
-class Proxy:
-    """Listens on a free port of the loopback interface, in a thread of its own, and serves each connection."""
+class CuttingProxy:
+    """Runs in a thread of its own; when told to, it cuts a connection after each random pause of `every` seconds."""
 
-    def __init__(self, path: str) -> None:
-        self._socket = path
+    def __init__(self, dsn: str, every: tuple[float, float]) -> None:
+        parts = conninfo_to_dict(dsn)
+        self._socket = f"{parts['host']}/.s.PGSQL.{parts.get('port', 5432)}"
+        self._target = dsn
+        self._every = every
+        self._open: set[asyncio.StreamWriter] = set()
         self._loop = asyncio.new_event_loop()
         self._started = threading.Event()
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._port = 0
+        self._cutting = False
+        self.cuts = 0
+
+    @property
+    def dsn(self) -> str:
+        """The way to the database through the proxy."""
+        return make_conninfo(self._target, host="127.0.0.1", port=self._port, sslmode="disable")
+
+    def cut(self, wanted: bool) -> None:
+        """Begin to cut connections, or cut nothing more."""
+        self._cutting = wanted
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -42,47 +57,13 @@ class Proxy:
         self._port = server.sockets[0].getsockname()[1]
         self._started.set()
         try:
-            await self._disturb()
-        finally:
-            server.close()
-
-    async def _disturb(self) -> None:
-        """Do for ever what disturbs connections from outside."""
-        await asyncio.Event().wait()
-
-    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        raise NotImplementedError
-
-
-class CuttingProxy(Proxy):
-    """Stands before Postgres; when told to, it cuts a connection after each random pause of `every` seconds."""
-
-    def __init__(self, dsn: str, every: tuple[float, float]) -> None:
-        parts = conninfo_to_dict(dsn)
-        super().__init__(f"{parts['host']}/.s.PGSQL.{parts.get('port', 5432)}")
-        self._target = dsn
-        self._every = every
-        self._open: set[asyncio.StreamWriter] = set()
-        self._cutting = False
-        self.cuts = 0
-
-    @property
-    def dsn(self) -> str:
-        """The way to the database through the proxy."""
-        return make_conninfo(self._target, host="127.0.0.1", port=self._port, sslmode="disable")
-
-    def cut(self, wanted: bool) -> None:
-        """Begin to cut connections, or cut nothing more."""
-        self._cutting = wanted
-
-    async def _disturb(self) -> None:
-        try:
             while True:
                 await asyncio.sleep(random.uniform(*self._every))
                 if self._open and self._cutting:
                     random.choice(list(self._open)).transport.abort()
                     self.cuts += 1
         finally:
+            server.close()
             for writer in self._open:
                 writer.transport.abort()
 
@@ -116,12 +97,16 @@ async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> Non
         sink.transport.abort()
 
 
-class LossyProxy(Proxy):
+class LossyProxy:
     """Stands before a Redis-compatible server and loses a share of its replies: some never come, some cut the line."""
 
     def __init__(self, socket: str, lose: float) -> None:
-        super().__init__(socket)
+        self._socket = socket
         self._lose = lose
+        self._loop = asyncio.new_event_loop()
+        self._started = threading.Event()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._port = 0
         self.lost = 0
 
     @property
@@ -132,6 +117,29 @@ class LossyProxy(Proxy):
     def behave(self) -> None:
         """Lose nothing more."""
         self._lose = 0.0
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        assert self._started.wait(5)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._main.cancel)
+        self._thread.join()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(asyncio.CancelledError), asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(self._run())
+
+    async def _run(self) -> None:
+        self._main = asyncio.current_task()
+        server = await asyncio.start_server(self._connect, "127.0.0.1", 0)
+        self._port = server.sockets[0].getsockname()[1]
+        self._started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            server.close()
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         upstream_reader, upstream_writer = await asyncio.open_unix_connection(self._socket)
