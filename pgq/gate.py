@@ -41,6 +41,7 @@ class Gate:
         self.opens_at = 0.0
         self.short = ""  # why the last request got less than it asked for
         self.unknown = False  # the limiter must be told first what runs
+        self.keeps = inf  # seconds for which a permit is held without a renewal, at least
         self.start_by: float | None = None  # until when what waits in the buffer may start; None: no matter
         self.batches: dict[UUID, Batch] = {}
         self._ready: Batch | None = None
@@ -51,6 +52,11 @@ class Gate:
     def limited(self) -> bool:
         """Whether the queue has a limit of its own."""
         return self.limit.quota.binds
+
+    @property
+    def patience(self) -> float:
+        """Seconds after which a permit must be made new before anything starts under it."""
+        return self.keeps if self.limit.quota.max is None else self.limit.quota.slack / 2
 
     @property
     def at_rest(self) -> bool:
@@ -156,8 +162,8 @@ class Gate:
         """Say how many tasks a claim found; the other permits go back."""
         self._handed_out = None
         batch.used = batch.open = count
-        if count and self.limit.quota.max is not None:
-            self.must_start(batch.asked_at + self.limit.quota.slack / 2)
+        if count:
+            self.must_start(batch.asked_at + self.patience)
         if count < batch.granted:
             self._changed(batch, refund=True)
             self.short = ""  # the queue is empty: it is not the limit that binds

@@ -1,5 +1,8 @@
 """Tasks that are under limits of their keys: claimed, but not started before every one of their keys lets them.
 
+Who is denied goes back to the table, told when its turn should come. That moment is a guess where tasks wait for others
+to end, so a few wait at the door instead, as many as the key may run: a slot that is free again is used at once.
+
 No I/O here: the limiter's loop asks for what waits and reports what ended, for all queues in one call each.
 """
 
@@ -7,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 from pgq.grants import Answer, Held, Limit, Request, key_limit
@@ -14,6 +18,7 @@ from pgq.lane import Lane
 from pgq.quota import KeyLimit, kind_of
 from pgq.task import Task
 
+STAY = 2.0  # seconds that somebody may wait at the door; what waits is claimed, and nobody else's
 MOST = 100  # tasks in one request: the reply must come well within the slack of their permits
 
 
@@ -51,6 +56,7 @@ class Keyring:
     def __init__(self, prefix: str, wake: Callable[[], None]) -> None:
         self.kinds: Mapping[str, KeyLimit] = {}
         self.waiting: list[Bearer] = []
+        self.door: dict[Bearer, tuple[float, float]] = {}  # of those waiting: when to ask again, how long they may stay
         self.bearers: dict[int, Bearer] = {}  # by task id
         self.over: list[tuple[Limit, Held]] = []  # what ended and was not reported yet
         self._prefix = prefix
@@ -71,10 +77,34 @@ class Keyring:
         known = [key for key in sorted(keys or ()) if kind_of(key) in self.kinds]
         return tuple(key_limit(self._prefix, key, self.kinds[kind_of(key)]) for key in known)
 
-    def next(self) -> list[Bearer]:
+    def next(self, now: float) -> list[Bearer]:
         """Return who should ask now, in the order in which they should start: who was denied most often is oldest."""
         self.waiting.sort(key=_place)
-        return self.waiting[:MOST]
+        return [bearer for bearer in self.waiting if self._asks_at(bearer) <= now][:MOST]
+
+    @property
+    def asks_at(self) -> float:
+        """When the next of those who wait should ask."""
+        if len(self.waiting) > len(self.door):
+            return 0.0
+        return min((at for at, _ in self.door.values()), default=inf)
+
+    def _asks_at(self, bearer: Bearer) -> float:
+        return self.door.get(bearer, (0.0, 0.0))[0]
+
+    def stays(self, bearer: Bearer, answer: Answer, now: float) -> bool:
+        """Let somebody who was denied wait at the door, where its turn is near and there is a place; else say False."""
+        limit, (_, until) = answer.limit, self.door.get(bearer, (0.0, now + STAY))
+        if limit is None or limit.quota.slots is None or answer.wait is None or now + answer.wait > until:
+            return False
+        if bearer.lane.gate.limit.quota.slots is not None:  # it would keep a slot of its queue from the others
+            return False
+        if bearer not in self.door:
+            if len(self.door) >= MOST or sum(limit in one.limits for one in self.door) >= limit.quota.slots:
+                return False
+            bearer.lane.asking -= 1
+        self.door[bearer] = now + answer.wait, until
+        return True
 
     def answered(self, bearer: Bearer, answer: Answer) -> None:
         """Note that somebody need not wait any more."""
@@ -85,7 +115,8 @@ class Keyring:
     def remove(self, bearer: Bearer) -> None:
         """Let somebody wait no more."""
         self.waiting.remove(bearer)
-        bearer.lane.asking -= 1
+        if self.door.pop(bearer, None) is None:
+            bearer.lane.asking -= 1
 
     def ended(self, task: Task, *, started: bool = True) -> None:
         """Say that a task ended, or went back without having started."""
@@ -93,17 +124,23 @@ class Keyring:
         if bearer is not None and bearer.task is task:
             del self.bearers[task.id]
             self.over += bearer.held(bearer.units if started else 0, 0)
+            for limit in bearer.limits:
+                self._call_in(limit)
             self._wake()
+
+    def _call_in(self, limit: Limit) -> None:
+        """Let the first of those at the door who need this limit ask at once: a task of it ended here."""
+        for bearer in sorted((one for one in self.door if limit in one.limits), key=_place)[:1]:
+            self.door[bearer] = 0.0, self.door[bearer][1]
 
     def held(self) -> list[tuple[Limit, Held]]:
         """Return every permit that is held."""
         return [pair for bearer in list(self.bearers.values()) for pair in bearer.held(bearer.units, 1)]
 
-
-def request(bearer: Bearer) -> Request:
-    """Return what to ask for somebody."""
-    task = bearer.task
-    return Request(bearer.permit, bearer.limits, bearer.units, task.priority, task.bounces)
+    def request(self, bearer: Bearer) -> Request:
+        """Return what to ask for somebody; who waits at the door was denied once more than its task knows."""
+        task = bearer.task
+        return Request(bearer.permit, bearer.limits, bearer.units, task.priority, task.bounces + (bearer in self.door))
 
 
 def _place(bearer: Bearer) -> tuple[Any, ...]:

@@ -23,6 +23,7 @@ from pgq.quota import KeyLimit, Quota
 from pgq.script import Verb
 
 OTHERS = 0.3  # seconds that programs without Postgres get to say what they hold: they look every quarter of a second
+UNDER_WAY = 0.05  # seconds that a claim may be under way; it was sent within half the slack of its permits
 
 Say = Callable[[Verb], Awaitable[Any]]
 
@@ -38,7 +39,8 @@ class Memory:
         self._worker_id = worker_id
 
     async def restore_queue(self, gate: Gate, queue: str) -> None:
-        """Tell what of a queue runs. Raises RedisError, psycopg.Error."""
+        """Tell what of a queue runs, claims under older permits included. Raises RedisError, psycopg.Error."""
+        await asyncio.sleep(gate.limit.quota.slack / 2 + UNDER_WAY)
         async with await aconnect(self._config.dsn, "limits") as conn:
             rows = await arun(conn, Call("held", {"queue": queue}))
         others = Counter(lease.hex for _, lease, _, _, worker in rows if worker != self._worker_id())

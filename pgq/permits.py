@@ -16,6 +16,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterable
 from itertools import groupby
+from math import inf
 from time import monotonic
 from typing import Any
 
@@ -24,7 +25,7 @@ import psycopg
 from pgq.config import Config
 from pgq.gate import Gate, own_limit
 from pgq.grants import Answer, Held, Limit, Request, Taken
-from pgq.keyring import MOST, Bearer, Keyring, request
+from pgq.keyring import MOST, Bearer, Keyring
 from pgq.lane import Board, Lane
 from pgq.limit import acquire, answers, hold, look, pause, report, stamp, take, taken
 from pgq.limiter import NoReply, RedisError, acall, aconnect_redis, call, connect_redis, hazard
@@ -77,6 +78,7 @@ class Permits:
         self._parker = Parker(config, board, self._say)
         for lane in board.lanes.values():
             lane.gate.wake = self._wake
+            lane.gate.keeps = config.lease / 2
 
     # — what the line and the slots say —
 
@@ -180,7 +182,8 @@ class Permits:
     async def work(self) -> None:
         """Serve every lane for ever; while the limiter is away, each queue does what its setting says."""
         while self.client is not None:
-            await _wait_for(self._some, self._look_at - monotonic() if self._away else None)
+            look_at = self._look_at if self._away else self.keyring.asks_at
+            await _wait_for(self._some, look_at - monotonic() if look_at < inf else None)
             if not self._pressing:
                 await _wait_for(self._urgent, GATHER)
             self._some.clear()
@@ -278,9 +281,13 @@ class Permits:
     @property
     def _pressing(self) -> bool:
         """Whether somebody waits for an answer."""
-        return bool(self.keyring.waiting or self._pauses) or any(
-            lane.stale or lane.gate.ask is not None or (lane.gate.must_report and lane.gate.short)
-            for lane in self._board.lanes.values()
+        return (
+            self.keyring.asks_at <= monotonic()
+            or bool(self._pauses)
+            or any(
+                lane.stale or lane.gate.ask is not None or (lane.gate.must_report and lane.gate.short)
+                for lane in self._board.lanes.values()
+            )
         )
 
     @property
@@ -341,21 +348,22 @@ class Permits:
         await self._memory.publish(ring.kinds)
         if self._memory.keys_unknown and (ring.waiting or ring.bearers):
             await self._memory.restore_keys(ring)
-        if ring.waiting:
-            await self._ask_for_keys(ring.next())
-        if ring.waiting or ring.over:
+        if asking := ring.next(monotonic()):
+            await self._ask_for_keys(asking)
+        if ring.over or ring.asks_at <= monotonic():
             self._wake()
 
     async def _ask_for_keys(self, bearers: list[Bearer]) -> None:
         asked_at = monotonic()
-        got = await self._acquire([request(bearer) for bearer in bearers])
+        got = await self._acquire([self.keyring.request(bearer) for bearer in bearers])
         if got is None:
             return
         self._parker.denied(zip(bearers, got, strict=True))
         for bearer, answer in zip(bearers, got, strict=True):
             if bearer in self.keyring.waiting:
-                self.keyring.answered(bearer, answer)
-                self._start(bearer, asked_at) if answer.granted else self._deny(bearer, answer)
+                if not self.keyring.stays(bearer, answer, monotonic()):
+                    self.keyring.answered(bearer, answer)
+                    self._start(bearer, asked_at) if answer.granted else self._deny(bearer, answer)
             elif answer.granted:  # it was cancelled meanwhile
                 self.keyring.over += bearer.held(0, 0)
 
@@ -367,9 +375,13 @@ class Permits:
         return got
 
     def _start(self, bearer: Bearer, asked_at: float) -> None:
-        if any(limit.quota.max is not None for limit in bearer.limits):
-            bearer.lane.gate.must_start(asked_at + bearer.slack / 2)
+        bearer.lane.gate.must_start(asked_at + self._patience(bearer))
         self._board.add(bearer.lane, [bearer.task])
+
+    def _patience(self, bearer: Bearer) -> float:
+        """Return after how many seconds the permits of a task must be made new before it starts."""
+        rated = any(limit.quota.max is not None for limit in bearer.limits)
+        return bearer.slack / 2 if rated else self._config.lease / 2
 
     def _deny(self, bearer: Bearer, answer: Answer) -> None:
         assert answer.limit is not None  # noqa: S101 - whatever denies has a name
@@ -388,7 +400,7 @@ class Permits:
             held += [(limit, bearer.permit) for limit in bearer.limits]
         try:
             for limit, permit in held:
-                if limit.quota.max is not None and not all(await self._say(stamp(limit, self._config.lease, [permit]))):
+                if limit.quota.binds and not all(await self._say(stamp(limit, self._config.lease, [permit]))):
                     return False
         except (RedisError, OSError):
             return lane.settings.on_limiter_down == "run"
@@ -406,7 +418,7 @@ class Permits:
         bearers = [bearer for task in tasks if (bearer := self.keyring.bearers.get(task.id))]
         for start in range(0, len(bearers), MOST):
             some = bearers[start : start + MOST]
-            again = await self._acquire([request(bearer) for bearer in some])
+            again = await self._acquire([self.keyring.request(bearer) for bearer in some])
             lost |= {b.task.id for b, one in zip(some, again or [], strict=bool(again)) if not one.granted}
         for task in [task for task in lane.buffer if task.id in lost]:
             lane.buffer.remove(task)
@@ -415,8 +427,11 @@ class Permits:
 
     def _fresh(self, lane: Lane, now: float) -> None:
         lane.stale = False
-        slacks = [bearer.slack for task in lane.buffer if (bearer := self.keyring.bearers.get(task.id))]
-        lane.gate.start_by = now + min([lane.gate.limit.quota.slack, *slacks]) / 2 if lane.buffer else None
+        lane.gate.start_by = None
+        if lane.buffer and lane.gate.limited:
+            lane.gate.must_start(now + lane.gate.patience)
+        for bearer in [b for task in lane.buffer if (b := self.keyring.bearers.get(task.id))]:
+            lane.gate.must_start(now + self._patience(bearer))
         self._board.wake(len(lane.buffer))
 
 

@@ -24,6 +24,16 @@ for i = 1, count do
   refresh(limits[i], now)
 end
 
+-- How long a task is thought to take: as those before, or twice as long as one has taken that runs now.
+local function length(limit)
+  if limit.took > 0 then
+    return limit.took
+  end
+  local one = redis.call('ZRANGE', limit.running, 0, 0)[1]
+  local granted = one and noted(limit, 's:' .. one) or 0
+  return math.max(granted > 0 and now - granted or 0, 20000)
+end
+
 -- How long after one task the next of this limit may start, and when the first may.
 local function pace(limit, units)
   local step, first = 0, math.max(now, limit.pause)
@@ -32,7 +42,7 @@ local function pace(limit, units)
     first = math.max(first, leaves(limit, units))
   end
   if limit.slots then
-    local each = (limit.took > 0 and limit.took or 1000000) / limit.slots
+    local each = length(limit) / limit.slots
     step = math.max(step, each)
     if limit.busy >= limit.slots then
       first = math.max(first, now + each)
@@ -81,8 +91,7 @@ local function sorted(permit, own)
   for _, number in ipairs(own) do
     local limit = limits[number]
     local before = noted(limit, 'r:' .. permit)
-    -- One that was never granted here was only told by others, who cannot know what waits from what runs: who asks waits.
-    if before > 0 and noted(limit, 's:' .. permit) > 0 and renewed(limit, permit, now) then
+    if before > 0 and renewed(limit, permit, now) then
       table.insert(held, number)
     else
       if before > 0 then
@@ -128,8 +137,7 @@ local function decide(permit, units, priority, denied, own)
     return 0, wait, blocker
   end
   for _, number in ipairs(lacking) do
-    hold(limits[number], permit, units, 1, now, ttl)
-    redis.call('HSET', limits[number].book, 's:' .. permit, exact(now))
+    grant(limits[number], permit, units, 1, now, ttl)
   end
   return 1, 0, 0
 end

@@ -4,7 +4,7 @@
 --   window   zset  permit -> when its units count from: granted + slack, or the end of its run where that came first
 --   running  zset  permit -> when its hold lapses unless it is renewed
 --   book     hash  w, r: units in the window and tasks running; w:<permit>, r:<permit>: those of one permit;
---                  s:<permit>: when it was granted, where somebody wants to know; now: the clock last seen;
+--                  s:<permit>: when it was granted (not by force); now: the clock last seen;
 --                  last: no hold lapses later; until: paused till then;
 --                  took: how long a task holds its permit, smoothed;
 --                  t<priority>: when the last task of that priority was told to come back; turns: nobody was told later
@@ -121,7 +121,7 @@ local function room(limit, now)
   return units, slots
 end
 
--- Write a permit down: `units` in the window, `count` tasks running.
+-- Write a permit down by force: `units` in the window, `count` tasks running.
 local function hold(limit, permit, units, count, now, ttl)
   if limit.max and units > 0 then
     put(limit, 'w', permit, units, now + limit.slack)
@@ -132,10 +132,25 @@ local function hold(limit, permit, units, count, now, ttl)
   end
 end
 
+-- Give a permit that is not held: it is new, so one write does for what `hold` must compare.
+local function grant(limit, permit, units, count, now, ttl)
+  local fields = { 'r:' .. permit, exact(count), 's:' .. permit, exact(now) }
+  if limit.max then
+    redis.call('ZADD', limit.window, exact(now + limit.slack), permit)
+    limit.used = limit.used + units - (noted(limit, 'w:' .. permit))
+    fields[5], fields[6] = 'w:' .. permit, exact(units)
+  end
+  redis.call('ZADD', limit.running, exact(now + ttl), permit)
+  redis.call('HSET', limit.book, unpack(fields))
+  limit.busy = limit.busy + count
+  limit.last = math.max(limit.last, now + ttl)
+end
+
 -- Whether a permit is still held as it was granted; its units count from now on then. It only moves forward inside the
--- window that holds it, so nobody else can have taken its place.
+-- window that holds it, so nobody else can have taken its place. One that others wrote down by force, or its holder
+-- after it had lapsed, says that something runs: it lets nothing start that has not.
 local function renewed(limit, permit, now)
-  if not redis.call('ZSCORE', limit.running, permit) then
+  if noted(limit, 's:' .. permit) == 0 or not redis.call('ZSCORE', limit.running, permit) then
     return false
   end
   if not limit.max then

@@ -25,7 +25,7 @@ local function taken()
   local units, slots = room(limit, now)
   local granted = math.min(want, units, slots)
   if granted > 0 then
-    hold(limit, id, granted, granted, now, ttl)
+    grant(limit, id, granted, granted, now, ttl)
   end
   if granted == want then
     return { granted, 0, '' }

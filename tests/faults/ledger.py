@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 import psycopg
 
 NEVER = 2**63
+LET_GO = 10_000_000  # nanoseconds from waking in which a task starts that was on its way when its process was stopped
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,8 @@ class Ledger:
     def runs(self) -> list[Run]:
         """Return every execution; one without an end ended when its process, or that one's parent, was killed.
 
-        Whatever a process ran that outslept its lease counts as over from then on.
+        Whatever a process ran that outslept its lease counts as over from then on; so does a task that it had let go
+        when it was stopped, and that wrote down its start only when it woke. There can be one such task.
         """
         begun: dict[tuple[str, ...], Run] = {}
         for when, key, task_id, attempt, lease, pid, parent in self.read("start"):
@@ -105,6 +107,8 @@ class Ledger:
             for _, pid, over in asleep:
                 if int(pid) == run.pid and run.began < int(over) < run.ended:
                     run.ended = int(over)
+        for woken, pid, _ in asleep:
+            _forgive_first(begun.values(), int(pid), int(woken))
         return list(begun.values())
 
     def account(self, dsn: str, excused: frozenset[str] = frozenset()) -> Account:
@@ -122,6 +126,13 @@ class Ledger:
             acked=len(self.keys("ack")),
             runs=len(runs),
         )
+
+
+def _forgive_first(runs: Iterable[Run], pid: int, woken: int) -> None:
+    at_once = [run for run in runs if run.pid == pid and woken <= run.began < woken + LET_GO]
+    if at_once:
+        first = min(at_once, key=lambda run: run.began)
+        first.ended = first.began
 
 
 def _overlapping(runs: list[Run]) -> Iterator[str]:

@@ -144,7 +144,7 @@ class Storm:
 
 
 def stop(fleet: Fleet, process: subprocess.Popen[bytes]) -> int:
-    """Stop a worker; returns when its lease will be over."""
+    """Stop a worker; returns when its lease will be over, or a hold that it was just about to renew."""
     process.send_signal(signal.SIGSTOP)
     with psycopg.connect(fleet.dsn) as conn:
         asked = monotonic_ns()
@@ -154,7 +154,8 @@ def stop(fleet: Fleet, process: subprocess.Popen[bytes]) -> int:
             (process.pid,),
         )
         left = [row[0] for row in cursor.fetchall()]
-    return asked + round(max(left, default=0.0) * SECOND)
+    longest = float(str(fleet.settings["lease"])) * 2 / 3 - 0.05
+    return asked + round(min(longest, max(left, default=0.0)) * SECOND)
 
 
 def wake(fleet: Fleet, process: subprocess.Popen[bytes], over: int) -> None:

@@ -1,7 +1,7 @@
 """Limits hold whatever happens to workers, to the limiter, and to the way between them.
 
-A stopped process cannot be told from a dead one: what it ran counts as over when its lease is over. What a killed one
-ran was over when it was killed.
+A stopped process cannot be told from a dead one: what it ran counts as over when its lease is over, or a third of it
+sooner where it was stopped on the point of renewing it. What a killed one ran was over when it was killed.
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 import random
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic, monotonic_ns
-from typing import Self
+from typing import Any, Self
 
 import psycopg
 import pytest
@@ -356,6 +357,50 @@ def test_a_worker_that_wakes_after_its_lease_releases_nothing_of_those_who_took_
     assert at_once(runs) == TIGHT
     for began, ended, believed, total in samples:
         assert believed == total >= sum(run.began < began and ended < (run.ended or 0) for run in runs)
+
+
+@pytest.mark.parametrize(("task", "slots"), [(one_of_few, TIGHT), (for_customer, CUSTOMER)], ids=["queue", "key"])
+def test_a_worker_that_wakes_after_its_lease_starts_nothing_that_it_had_claimed(
+    task: Any, slots: int, crew: Fleet, ledger: Ledger, drained: Drained
+) -> None:
+    zombie = crew.start()
+    eventually(lambda: registered(crew.dsn) == 1, 15, "the first worker")
+    with Feeder(crew.dsn, ledger, [(task, {"ms": 100})]) as feeder:
+        for _ in range(2):
+            over = eventually_stopped(crew, zombie)
+            if len(crew.processes) < 2:
+                crew.start()
+            before = len(ledger.read("end"))
+            eventually(lambda before=before: len(ledger.read("end")) > before + 8, 20, "the other's work")
+            eventually(lambda over=over: monotonic_ns() > over + SECOND // 2, 5, "the end of the lease")
+            wake(crew, zombie, over)
+            time.sleep(1)  # for what should not happen
+    account = drained(60)
+    assert account.clean, account
+    assert at_once(runs_of(ledger, feeder.keys[0])) == slots
+
+
+def eventually_stopped(crew: Fleet, process: subprocess.Popen[bytes]) -> int:
+    """Stop a worker that has claimed several tasks and not started them; returns when its lease will be over."""
+    overs: list[int] = []
+
+    def caught() -> bool:
+        overs.append(stop(crew, process))
+        with psycopg.connect(crew.dsn) as conn:
+            cursor = conn.execute(
+                "select payload ->> 'key' from pgq.tasks join pgq.workers as w on w.id = worker_id"
+                " where status = 'processing' and w.pid = %s",
+                (process.pid,),
+            )
+            claimed = {row[0] for row in cursor.fetchall()}
+        if len(claimed - crew.ledger.keys("start")) > 1:
+            return True
+        wake(crew, process, overs[-1])
+        time.sleep(random.uniform(0, 0.02))
+        return False
+
+    eventually(caught, 40, "a stop between claim and start")
+    return overs[-1]
 
 
 def sampled(limiter: Limiter, seconds: float) -> list[tuple[int, int, int, int]]:

@@ -148,6 +148,20 @@ async def test_an_exhausted_key_delays_only_its_own_tasks(config: pgq.Config, ac
     assert rows == [(299, True, 0, 1, "customer:greedy")]
 
 
+async def test_the_slots_of_a_key_are_used_again_as_soon_as_they_are_free(
+    config: pgq.Config, aconn: psycopg.AsyncConnection
+) -> None:
+    """5 seconds of work, and half a minute where every turn is only guessed."""
+    shop = Shop()
+    shop.app.key_limit("customer", concurrency=2)
+    await shop.app.adeclare(aconn)
+    jobs = [{"name": f"n{number}", "seconds": 0.05} for number in range(200)]
+    await shop.work.options(limit_key="customer:a").aenqueue_many(aconn, jobs)
+    async with serving(shop.app, config):
+        await shop.started(200, seconds=20)
+    assert shop.peak == 2
+
+
 async def test_a_task_runs_only_with_all_of_its_keys(config: pgq.Config, aconn: psycopg.AsyncConnection) -> None:
     shop = Shop()
     shop.app.key_limit("host", concurrency=1)

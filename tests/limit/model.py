@@ -19,6 +19,7 @@ class Model:
     ttl: int
     log: dict[str, tuple[int, int]] = field(default_factory=dict)  # permit: its units, the moment they count from
     tokens: dict[str, tuple[int, int]] = field(default_factory=dict)  # permit: its tasks that run, when they lapse
+    granted: set[str] = field(default_factory=set)  # those of the tokens that were granted, and not told by force
     until: int = 0
     seen: int = 0
 
@@ -49,6 +50,7 @@ class Model:
         self.until -= back
         self.log = {p: (units, at - back) for p, (units, at) in self.log.items() if at - back + self.per >= now}
         self.tokens = {p: (count, at - back) for p, (count, at) in self.tokens.items() if at - back > now}
+        self.granted &= self.tokens.keys()
 
     def room(self) -> tuple[float, float]:
         """Return how many units and tasks may start."""
@@ -67,7 +69,7 @@ class Model:
 
     def renewed(self, permit: str) -> bool:
         """Whether a permit is held as it was granted; it counts from now on then."""
-        if permit not in self.tokens or (self.rated and permit not in self.log):
+        if permit not in self.granted or (self.rated and permit not in self.log):
             return False
         if self.rated:
             self.log[permit] = self.log[permit][0], self.seen + self.slack
@@ -79,8 +81,13 @@ class Model:
             return self.tokens[permit][0]
         self.tokens.pop(permit, None)
         granted = int(min(want, *self.room()))
-        self.hold(permit, granted, granted)
+        self.grant(permit, granted, granted)
         return granted
+
+    def grant(self, permit: str, units: int, count: int) -> None:
+        """Give a permit that is not held."""
+        self.hold(permit, units, count)
+        self.granted |= {permit} & self.tokens.keys()
 
     def report(self, permit: str, units: int, count: int) -> None:
         """Bring a permit down to what it used and still runs."""
@@ -90,6 +97,7 @@ class Model:
         ran, lapses = self.tokens.pop(permit, (0, 0))
         if ran and count:
             self.tokens[permit] = min(count, ran), lapses
+        self.granted &= self.tokens.keys()
 
     def pause(self, length: int) -> None:
         """Let nothing start for a while."""
@@ -116,7 +124,7 @@ def _decide(models: dict[str, Model], request: Request, blocked: set[str]) -> in
             models[name].report(request.permit, 0, 0)
         return 0
     for name in lacking:
-        models[name].hold(request.permit, request.units, 1)
+        models[name].grant(request.permit, request.units, 1)
     return 1
 
 

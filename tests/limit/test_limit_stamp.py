@@ -44,6 +44,22 @@ def test_a_limit_without_a_rate_says_who_is_still_held(desk: Desk) -> None:
     assert desk.stamp(queue, "a", "ghost") == [1, 0]
 
 
+def test_a_hold_that_lapsed_lets_nothing_start_although_its_holder_renews_it(desk: Desk) -> None:
+    queue = desk.queue(slots=1)
+    desk.take(queue, "stalled")
+    desk.wait(TTL)
+    desk.take(queue, "heir")
+    desk.hold((queue, ("stalled", 1, 1)))
+    assert desk.stamp(queue, "stalled", "heir") == [0, 1]
+
+
+def test_what_was_written_down_by_force_lets_nothing_start(desk: Desk) -> None:
+    queue = desk.queue(3, per=60.0, slots=3)
+    desk.hold((queue, ("told", 1, 1)), complete=True, units=True)
+    assert desk.stamp(queue, "told") == [0]
+    assert desk.sums(queue) == (1, 1)
+
+
 def test_stamping_does_not_renew_a_hold(desk: Desk) -> None:
     queue = desk.queue(9, per=3600.0, slots=2)
     desk.take(queue, "a")
