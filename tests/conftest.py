@@ -94,3 +94,19 @@ def config(dsn: str, redis_url: str) -> Config:
         dsn=dsn, redis_url=redis_url, limit_prefix=f"pgq:test:{uuid.uuid4().hex[:12]}",
         concurrency=10, lease=3.0, upkeep=0.3, poll=0.5, grace=2.0, overdue=1.0,
     )  # fmt: skip
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the figures of every fault scenario, and what it remarked."""
+    reports = [one for kind in ("passed", "failed") for one in terminalreporter.getreports(kind)]
+    said = [(one.nodeid.rpartition("::")[2], *pair) for one in reports for pair in one.user_properties]
+    figures = [(name, account) for name, kind, account in said if kind == "account"]
+    if not figures:
+        return
+    width = max(len(name) for name, _ in figures)
+    terminalreporter.section("faults")
+    terminalreporter.write_line(" ".join([f"{'scenario':{width}}", *(f"{column:>10}" for column in figures[0][1])]))
+    for name, account in figures:
+        terminalreporter.write_line(" ".join([f"{name:{width}}", *(f"{number:>10}" for number in account.values())]))
+    for text in (text for _, kind, text in said if kind == "remark"):
+        terminalreporter.write_line(text)

@@ -11,9 +11,6 @@ from servers import Limiter, durable_postgres, fresh_database, own_limiter
 
 from pgq import embedded
 
-REMARKS = pytest.StashKey[list[str]]()
-FIGURES = pytest.StashKey[list[tuple[str, Account]]]()
-
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[embedded.Postgres]:
@@ -83,7 +80,7 @@ def crew(fleet: Fleet, limiter: Limiter) -> Fleet:
 
 @pytest.fixture
 def drained(dsn: str, ledger: Ledger, request: pytest.FixtureRequest) -> Drained:
-    """Wait until every acknowledged task has ended, and return the account, noted for the table at the end."""
+    """Wait until every acknowledged task has ended, and return the account; the run's last table shows its figures."""
 
     def wait(seconds: float = 40, excused: frozenset[str] = frozenset()) -> Account:
         def all_ended() -> bool:
@@ -95,7 +92,7 @@ def drained(dsn: str, ledger: Ledger, request: pytest.FixtureRequest) -> Drained
             eventually(all_ended, seconds, "the end of all tasks")
         finally:
             account = ledger.account(dsn, excused)
-            request.config.stash.setdefault(FIGURES, []).append((request.node.name, account))
+            request.node.user_properties.append(("account", account.figures()))
         return account
 
     return wait
@@ -104,22 +101,4 @@ def drained(dsn: str, ledger: Ledger, request: pytest.FixtureRequest) -> Drained
 @pytest.fixture
 def remark(request: pytest.FixtureRequest) -> Callable[[str], None]:
     """Say something below the table at the end."""
-    remarks = request.config.stash.setdefault(REMARKS, [])
-    return lambda text: remarks.append(f"{request.node.name}: {text}")
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print the figures of every scenario, and what it remarked."""
-    figures = config.stash.get(FIGURES, [])
-    if not figures:
-        return
-    terminalreporter.section("faults")
-    columns = ("acked", "runs", "lost", "unexpected", "overlap", "stuck", "doubled")
-    width = max(len(name) for name, _ in figures)
-    terminalreporter.write_line(" ".join([f"{'scenario':{width}}", *(f"{column:>10}" for column in columns)]))
-    for name, account in figures:
-        sizes = [getattr(account, column) for column in columns]
-        numbers = [size if isinstance(size, int) else len(size) for size in sizes]
-        terminalreporter.write_line(" ".join([f"{name:{width}}", *(f"{number:>10}" for number in numbers)]))
-    for text in config.stash.get(REMARKS, []):
-        terminalreporter.write_line(text)
+    return lambda text: request.node.user_properties.append(("remark", f"{request.node.name}: {text}"))

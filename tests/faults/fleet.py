@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 
+import psycopg
 from ledger import Ledger
 
 HERE = Path(__file__).parent
@@ -113,3 +114,9 @@ def eventually(reached: Callable[[], object], seconds: float, what: str = "it") 
     while not reached():
         assert monotonic() < ends, f"{what} did not happen within {seconds} s"
         time.sleep(0.02)
+
+
+def registered(dsn: str) -> int:
+    """Return how many workers are counted in."""
+    with psycopg.connect(dsn) as conn:
+        return int(conn.execute("select count(*) from pgq.workers").fetchall()[0][0])

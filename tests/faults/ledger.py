@@ -38,6 +38,18 @@ class Account:
         """Whether no promise was broken; a repeated run breaks none."""
         return not (self.lost or self.unexpected or self.overlap or self.stuck)
 
+    def figures(self) -> dict[str, int]:
+        """Return the figures in the order in which a table shows them."""
+        return {
+            "acked": self.acked,
+            "runs": self.runs,
+            "lost": len(self.lost),
+            "unexpected": len(self.unexpected),
+            "overlap": len(self.overlap),
+            "stuck": self.stuck,
+            "doubled": self.doubled,
+        }
+
 
 Drained = Callable[..., Account]  # wait for the end of all tasks, and return the account
 

@@ -51,3 +51,11 @@ async def come_what_may(key: str, ms: int = 5) -> None:
 async def unlimited(key: str, ms: int = 5) -> None:
     with noted(key):
         await asyncio.sleep(ms / 1000)
+
+
+MIXED = [
+    (one_of_few, {"ms": 80}),
+    (in_step, {}),
+    (for_customer, {"ms": 50, "customer": "a"}),
+    (for_customer, {"ms": 50, "customer": "b"}),
+]

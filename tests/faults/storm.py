@@ -10,11 +10,11 @@ import threading
 import time
 import uuid
 from collections import Counter
-from time import monotonic_ns
+from time import monotonic, monotonic_ns
 from typing import Any, Self
 
 import psycopg
-from fleet import Fleet
+from fleet import Fleet, eventually, registered
 from ledger import Ledger
 from servers import Limiter
 from tempo import SECOND, Span
@@ -163,3 +163,24 @@ def wake(fleet: Fleet, process: subprocess.Popen[bytes], over: int) -> None:
     if monotonic_ns() > over:
         fleet.ledger.outslept(process.pid, over)
     process.send_signal(signal.SIGCONT)
+
+
+def staffed(crew: Fleet, count: int) -> None:
+    """Start workers and wait until all are there."""
+    for _ in range(count):
+        crew.start()
+    eventually(lambda: registered(crew.dsn) == count, 20, "all workers")
+
+
+def free_again(limiter: Limiter, seconds: float) -> None:
+    """Wait until the limiter believes that nothing runs, and see that it stays so: nobody renews what nobody runs.
+
+    Idle workers take permits when they look for work, and give them back at once.
+    """
+    seen: dict[str, float] = {}
+    ends = monotonic() + 2 * seconds
+    while (now := monotonic()) < ends:
+        held = limiter.holds("queue:tight", "queue:paced", "customer:a", "customer:b")
+        seen = {permit: seen.get(permit, now) for permit in held}
+        assert all(now - since < 0.5 for since in seen.values()) or now < ends - seconds, seen
+        time.sleep(0.05)  # often enough: a renewal lasts for a lease

@@ -10,11 +10,10 @@ from time import monotonic
 import psycopg
 import pytest
 from fault_app import work
-from fleet import Fleet, eventually
+from fleet import Fleet, eventually, registered
 from ledger import Drained, Ledger
 from producers import enqueue, producing
 from proxy import CuttingProxy
-from test_kill import registered
 
 pytestmark = pytest.mark.fault
 

@@ -10,7 +10,7 @@ from time import monotonic
 import psycopg
 import pytest
 from fault_app import app, die, work, work_in_process
-from fleet import Fleet, alive, children_of, eventually, kill_pid
+from fleet import Fleet, alive, children_of, eventually, kill_pid, registered
 from ledger import Drained, Ledger
 from producers import enqueue, producing
 
@@ -151,12 +151,6 @@ def test_children_die_with_the_worker_that_is_killed(fleet: Fleet, ledger: Ledge
     account = drained()
     assert account.clean, account
     assert account.doubled == 4
-
-
-def registered(dsn: str) -> int:
-    """Return how many workers are counted in."""
-    with psycopg.connect(dsn) as conn:
-        return int(conn.execute("select count(*) from pgq.workers").fetchall()[0][0])
 
 
 def stopping(dsn: str) -> bool:

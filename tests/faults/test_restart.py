@@ -7,10 +7,9 @@ import time
 import psycopg
 import pytest
 from fault_app import work
-from fleet import Fleet, eventually
+from fleet import Fleet, eventually, registered
 from ledger import Drained, Ledger
 from producers import enqueue, producing
-from test_kill import registered
 
 from pgq import embedded
 

@@ -9,9 +9,8 @@ import time
 import psycopg
 import pytest
 from fault_app import work
-from fleet import Fleet, eventually
+from fleet import Fleet, eventually, registered
 from ledger import Drained, Ledger
-from test_kill import registered
 
 pytestmark = pytest.mark.fault
 

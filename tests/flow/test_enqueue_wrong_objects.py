@@ -54,7 +54,9 @@ async def test_a_sync_connection_given_to_aenqueue(dsn: str, name: str) -> None:
         assert rows(dsn) == []
 
 
-@pytest.mark.parametrize("wrong", [None, "postgresql://me:secret@host/db", 7, object(), {}], ids=repr)
+@pytest.mark.parametrize(
+    "wrong", [None, "postgresql://me:secret@host/db", 7, object(), {}], ids=lambda thing: type(thing).__name__
+)
 async def test_what_is_no_connection_at_all(wrong: Any) -> None:
     for call in (lambda: send.enqueue(wrong, to="a"), lambda: send.enqueue_many(wrong, [{"to": "a"}])):
         with pytest.raises(pgq.ConfigError, match="give an open connection of psycopg, SQLAlchemy or Django") as caught:
