@@ -31,7 +31,7 @@ local function length(limit)
   end
   local one = redis.call('ZRANGE', limit.running, 0, 0)[1]
   local granted = one and noted(limit, 's:' .. one) or 0
-  return math.max(granted > 0 and now - granted or 0, 20000)
+  return math.max(granted > 0 and now - granted or 0, 50000)
 end
 
 -- How long after one task the next of this limit may start, and when the first may.

@@ -144,5 +144,5 @@ def test_workers_whose_queues_wait_for_their_limits_burn_no_processor_time(crew:
         time.sleep(5)  # the length of the measurement
         used = [cpu_seconds(pid) - before[pid] for pid in before]
         conn.execute("select pgq.cancel(id) from pgq.tasks")
-    assert max(used) < 0.5, used
+    assert max(used) < 1, used  # a fifth of one processor; less and less, the longer nothing ends
     assert len(ledger.keys("start")) == 4 + TIGHT + CUSTOMER

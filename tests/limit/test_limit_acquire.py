@@ -204,7 +204,7 @@ def test_how_long_a_task_takes_is_known_while_somebody_is_to_come_back(desk: Des
 def test_before_any_has_ended_a_task_is_thought_to_take_twice_as_long_as_it_has(desk: Desk) -> None:
     key = desk.key("a", slots=2)
     first, second = (wait(one) for one in ask(desk, key, "a", "b", "c", "d")[2:])
-    assert (first, second) == (pytest.approx(0.01, abs=1e-5), pytest.approx(0.02, abs=1e-5))
+    assert (first, second) == (pytest.approx(0.025, abs=1e-5), pytest.approx(0.05, abs=1e-5))
     desk.wait(8)
     assert wait(ask(desk, key, "c", denied=1)[0]) == pytest.approx(4, abs=1e-5)
 
