@@ -1,54 +1,36 @@
-"""The one part of a worker that talks to the limiter, for all its lanes.
+"""A worker's permits: what the line, the slots and the heartbeat say of them, for all lanes.
 
-Why apart from the line: a lane without a limit must not notice when Redis is slow or away, so no claim ever waits for
-it. A limited lane asks here, goes on when its permits have come, and the line turns without it meanwhile.
-
-Hazards, each with a test: a reply that is lost (everything is named by a lease and said as absolute numbers, so it is
-said again); a server that forgot everything (nothing is granted until Postgres has told it what runs); a worker that
-dies (its holds lapse with its lease); permits that come late (stamped anew before anything starts).
+Nothing here waits for the limiter but `confirm`, for a child that took a while to come, and `renew`, in the heartbeat's
+thread; the rest is noted, and the loop says it.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import random
 from collections import Counter
 from collections.abc import Callable, Iterable
 from itertools import groupby
-from math import inf
 from time import monotonic
 from typing import Any
 
-import psycopg
-
 from pgq.config import Config
-from pgq.gate import Gate, own_limit
-from pgq.grants import Answer, Held, Limit, Request, Taken
-from pgq.keyring import MOST, Bearer, Keyring
+from pgq.gate import own_limit
+from pgq.grants import Held, Limit
 from pgq.lane import Board, Lane
-from pgq.limit import acquire, answers, hold, look, pause, report, stamp, take, taken
-from pgq.limiter import NoReply, RedisError, acall, aconnect_redis, call, connect_redis, hazard
-from pgq.memory import Memory
-from pgq.park import Parker
+from pgq.limit import hold, stamp
+from pgq.limiter import RedisError, call, connect_redis
+from pgq.limiter_loop import Back, LimiterLoop
 from pgq.queue import Settings
 from pgq.quota import KeyLimit
-from pgq.script import Verb
-from pgq.task import Dead, HandBack, Outcome, RateLimited, Snooze, Task, Throttled
+from pgq.task import RateLimited, Snooze, Task
 
 log = logging.getLogger("pgq")
 
-GATHER = 0.005  # seconds that ends of runs gather before they are reported, unless somebody asks for permits meanwhile
-AWAY = (0.05, 1.0)  # seconds: first and longest pause between two looks whether the limiter is back
 LATER = 5.0  # seconds until a task is looked at again whose kind of key nobody declared, or that no limiter can serve
-HORIZON = 3600.0  # seconds: who would wait longer is not told its turn, but to ask again some time in the hour after
-WAIT = 1.0  # seconds that a task with keys waits at a time while the limiter is away
-
-Back = Callable[[Lane, Task, Outcome], None]  # a task goes back without having started
 
 
 class Permits:
-    """Asks, reports and pauses at the limiter for every lane of a board; `back` takes what may not start.
+    """The permits of every lane of a board; `back` takes what may not start.
 
     `running` are the tasks that run now, of all queues.
     """
@@ -65,22 +47,9 @@ class Permits:
         self._board = board
         self._back = back
         self._running = running
-        self._some = asyncio.Event()  # there is something to say
-        self._urgent = asyncio.Event()  # and somebody waits for the answer
-        self._pauses: list[tuple[tuple[Limit, ...], float]] = []
-        self.client = aconnect_redis(config.redis_url) if config.redis_url else None
         self._sync_client: Any = None  # the heartbeat's, in its thread
-        self._away = 0.0  # the current pause, while the limiter is away
-        self._look_at = 0.0  # when to look again whether it is back
-        self._greeted = False
-        self.keyring = Keyring(config.limit_prefix, self._wake)
-        self._memory = Memory(config, self._say, worker_id)
-        self._parker = Parker(config, board, self._say)
-        for lane in board.lanes.values():
-            lane.gate.wake = self._wake
-            lane.gate.keeps = config.lease / 2
-
-    # — what the line and the slots say —
+        self.loop = LimiterLoop(config, board, worker_id, back)
+        self.keyring = self.loop.keyring
 
     def change(self, lane: Lane, settings: Settings) -> None:
         """Take up the settings of a queue."""
@@ -90,11 +59,11 @@ class Permits:
             if not lane.gate.limited:
                 lane.gate.adopt(Counter(task.lease for task in self._claimed(lane)), monotonic())
             lane.gate.change(limit)
-            if self.client is None and lane.gate.limited:
+            if self.loop.client is None and lane.gate.limited:
                 log.error(
                     "queue %s has a limit now, and this worker has no Redis URL: it claims nothing of it", settings.name
                 )
-            self._wake()
+            self.loop.wake()
 
     def _claimed(self, lane: Lane) -> list[Task]:
         """Return what this process holds of a queue and has not ended."""
@@ -106,8 +75,8 @@ class Permits:
         named = {kind.name: kind for kind in kinds}
         if named != self.keyring.kinds:
             self.keyring.kinds = named
-            self._memory.unpublished = True
-            self._wake()
+            self.loop.memory.unpublished = True
+            self.loop.wake()
 
     def admit(self, lane: Lane, tasks: list[Task]) -> None:
         """Pass claimed tasks on to the slots; those with keys wait for their permits first."""
@@ -116,6 +85,15 @@ class Permits:
         for task in tasks:
             if task.limit_keys:
                 self._ask(lane, task)
+
+    def _ask(self, lane: Lane, task: Task) -> None:
+        kind = self.keyring.unknown_kind(task)
+        if kind is None and self.loop.client is not None:
+            self.keyring.add(lane, task)
+            return
+        why = "this worker has no Redis URL" if kind is None else f"nobody declared the limit {kind!r}"
+        log.warning("task %s has limit keys, but %s: it waits", task.id, why)
+        self._back(lane, task, Snooze(LATER))
 
     def ended(self, lane: Lane, task: Task, *, started: bool = True) -> None:
         """Say that a task ended, or went back without having started."""
@@ -132,9 +110,9 @@ class Permits:
         if not limits:
             lane.gate.close(monotonic() + told.seconds)
             limits = (lane.gate.limit,) if lane.gate.limited else ()
-        if limits and self.client is not None:
-            self._pauses.append((limits, told.seconds))
-            self._wake()
+        if limits and self.loop.client is not None:
+            self.loop.pauses.append((limits, told.seconds))
+            self.loop.wake()
 
     def waiting(self) -> list[int]:
         """Return the ids of the tasks that wait for their keys."""
@@ -147,16 +125,18 @@ class Permits:
             self.keyring.remove(bearer)
         return [(bearer.lane, bearer.task) for bearer in out]
 
-    def _ask(self, lane: Lane, task: Task) -> None:
-        kind = self.keyring.unknown_kind(task)
-        if kind is None and self.client is not None:
-            self.keyring.add(lane, task)
-            return
-        why = "this worker has no Redis URL" if kind is None else f"nobody declared the limit {kind!r}"
-        log.warning("task %s has limit keys, but %s: it waits", task.id, why)
-        self._back(lane, task, Snooze(LATER))
-
-    # — the heartbeat —
+    async def confirm(self, lane: Lane, task: Task) -> bool:
+        """Make the permits of a task count from now, where its child took a while to come; False: they are lost."""
+        held = [(lane.gate.limit, task.lease.hex)] if task.lease in lane.gate.batches else []
+        if (bearer := self.keyring.bearers.get(task.id)) is not None:
+            held += [(limit, bearer.permit) for limit in bearer.limits]
+        try:
+            for limit, permit in held:
+                if limit.quota.binds and not all(await self.loop.say(stamp(limit, self._config.lease, [permit]))):
+                    return False
+        except (RedisError, OSError):
+            return lane.settings.on_limiter_down == "run"
+        return True
 
     def renew(self) -> None:
         """Renew every hold; called by the heartbeat's thread while this worker counts as alive."""
@@ -169,274 +149,17 @@ class Permits:
                 call(self._sync_client, hold(self._config.lease, held, born, complete=False, units=False))
         except (RedisError, OSError) as error:
             log.warning("the holds of limits were not renewed: %s", error)
-            self._distrust()
+            self.loop.distrust()
 
     def _held(self) -> list[tuple[str, list[tuple[Limit, Held]]]]:
         """Return what is held, by hash slot."""
-        pairs = [(gate.limit, permit) for gate in self._gates if gate.limited for permit in gate.held()]
+        gates = [lane.gate for lane in self._board.lanes.values() if lane.gate.limited]
+        pairs = [(gate.limit, permit) for gate in gates for permit in gate.held()]
         pairs += self.keyring.held()
         return [(born, list(group)) for born, group in groupby(pairs, key=lambda pair: pair[0].born)]
 
-    # — the loop —
-
-    async def work(self) -> None:
-        """Serve every lane for ever; while the limiter is away, each queue does what its setting says."""
-        while self.client is not None:
-            look_at = self._look_at if self._away else self.keyring.asks_at
-            await _wait_for(self._some, look_at - monotonic() if look_at < inf else None)
-            if not self._pressing:
-                await _wait_for(self._urgent, GATHER)
-            self._some.clear()
-            self._urgent.clear()
-            if self._away:
-                self._do_without()
-                if monotonic() < self._look_at or not await self._is_back():
-                    continue
-            await self._try()
-
     async def close(self) -> None:
         """Report what ended, while that takes no time, and let go of the connections."""
-        await self._parker.close()
-        if self.client is None:
-            return
-        for gate in self._gates:
-            gate.want_nothing()
-        try:
-            await asyncio.wait_for(self._serve(), 2)
-        except (RedisError, OSError, TimeoutError, psycopg.Error):
-            log.warning("the limiter was not told what ended; what is held there lapses after %g s", self._config.lease)
-        await self.client.aclose()
-        await asyncio.sleep(0)  # transports of interrupted calls end in the next round of the loop
+        await self.loop.close()
         if self._sync_client is not None:
             self._sync_client.close()
-
-    async def _is_back(self) -> bool:
-        """Return whether the limiter answers; what would rather run than wait does so meanwhile."""
-        anything = next(iter(self._gates)).limit
-        asked = asyncio.create_task(self._say(look(self._config.lease, [anything])))
-        try:
-            while not asked.done():
-                self._some.clear()
-                self._do_without()
-                some = asyncio.create_task(self._some.wait())
-                await asyncio.wait((asked, some), return_when=asyncio.FIRST_COMPLETED)
-                some.cancel()
-            await asked
-        except (RedisError, OSError) as error:
-            self._lost(error)
-            return False
-        finally:
-            asked.cancel()
-        return True
-
-    async def _try(self) -> None:
-        try:
-            await self._serve()
-        except (RedisError, OSError) as error:
-            self._lost(error)
-        except psycopg.Error as error:
-            self._lost(error)
-        else:
-            if self._away:
-                log.info("the limiter is back")
-            self._away = 0.0
-
-    def _lost(self, error: BaseException) -> None:
-        if not self._away:
-            log.warning("the limiter is away: %s", error)
-        self._distrust()
-        if isinstance(error, NoReply):
-            for gate in self._gates:
-                gate.ask_anew()
-        self._away = min(max(self._away * 2, AWAY[0]), AWAY[1])
-        self._look_at = monotonic() + self._away
-        self._do_without()
-        self._some.set()
-
-    def _distrust(self) -> None:
-        """Tell the limiter what runs before it is asked again: holds lapse while nobody can renew them."""
-        for gate in self._gates:
-            gate.unknown = True
-        self._memory.keys_unknown = True
-
-    def _do_without(self) -> None:
-        """Let those queues go on that would rather run than wait."""
-        now = monotonic()
-        for lane in self._board.lanes.values():
-            if lane.settings.on_limiter_down == "run":
-                if lane.gate.ask is not None:
-                    lane.gate.grant(Taken(lane.gate.ask[1]), now, now)
-                if lane.stale:
-                    self._fresh(lane, now)
-        for bearer in list(self.keyring.waiting):
-            if bearer.lane.settings.on_limiter_down == "run":
-                self.keyring.answered(bearer, Answer(granted=True))
-                self._start(bearer, now)
-            else:
-                self.keyring.remove(bearer)
-                self.keyring.over += bearer.held(0, 0)  # what was asked may still be granted
-                self._back(bearer.lane, bearer.task, Snooze(WAIT))
-        self._board.hungry.set()
-
-    @property
-    def _pressing(self) -> bool:
-        """Whether somebody waits for an answer."""
-        return (
-            self.keyring.asks_at <= monotonic()
-            or bool(self._pauses)
-            or any(
-                lane.stale or lane.gate.ask is not None or (lane.gate.must_report and lane.gate.short)
-                for lane in self._board.lanes.values()
-            )
-        )
-
-    @property
-    def _gates(self) -> list[Gate]:
-        return [lane.gate for lane in self._board.lanes.values()]
-
-    def _wake(self) -> None:
-        self._some.set()
-        if self._pressing:
-            self._urgent.set()
-
-    async def _say(self, verb: Verb) -> Any:
-        return await acall(self.client, verb)
-
-    async def _serve(self) -> None:
-        if not self._greeted:
-            if (warning := await hazard(self.client)) is not None:
-                log.warning("%s", warning)
-            self._greeted = True
-        work = [self._serve_lane(lane) for lane in self._board.lanes.values() if lane.stale or lane.gate.must_speak]
-        for result in await asyncio.gather(*work, self._serve_keys(), return_exceptions=True):
-            if isinstance(result, BaseException):
-                raise result
-
-    async def _serve_lane(self, lane: Lane) -> None:
-        """Freshen what waits in its buffer, report what ended, ask for what it needs."""
-        if lane.stale:
-            await self._freshen(lane)
-        gate = lane.gate
-        if not gate.must_speak:
-            return
-        if gate.limited and gate.unknown:
-            await self._memory.restore_queue(gate, lane.settings.name)
-            gate.unknown = False
-        reports = gate.reports()
-        permit, want = (gate.ask[0].hex, gate.ask[1]) if gate.ask is not None else ("", 0)
-        asked_at = monotonic()
-        got = taken(await self._say(take(gate.limit, self._config.lease, permit, want, reports)))
-        gate.reported(reports)
-        if got.forgotten:
-            gate.unknown = True
-            self._wake()
-        elif want:
-            gate.grant(got, asked_at, monotonic())
-            self._board.hungry.set()
-
-    async def _serve_keys(self) -> None:
-        """Pause, report and ask for the keys of all queues."""
-        ring = self.keyring
-        while self._pauses:
-            limits, seconds = self._pauses[0]
-            await self._say(pause(self._config.lease, seconds, limits))
-            del self._pauses[0]
-        if ring.over:
-            reports = ring.over[:1000]
-            await self._say(report(self._config.lease, reports))
-            del ring.over[: len(reports)]
-        await self._memory.publish(ring.kinds)
-        if self._memory.keys_unknown and (ring.waiting or ring.bearers):
-            await self._memory.restore_keys(ring)
-        if asking := ring.next(monotonic()):
-            await self._ask_for_keys(asking)
-        if ring.over or ring.asks_at <= monotonic():
-            self._wake()
-
-    async def _ask_for_keys(self, bearers: list[Bearer]) -> None:
-        asked_at = monotonic()
-        got = await self._acquire([self.keyring.request(bearer) for bearer in bearers])
-        if got is None:
-            return
-        self._parker.denied(zip(bearers, got, strict=True))
-        for bearer, answer in zip(bearers, got, strict=True):
-            if bearer in self.keyring.waiting:
-                if not self.keyring.stays(bearer, answer, monotonic()):
-                    self.keyring.answered(bearer, answer)
-                    self._start(bearer, asked_at) if answer.granted else self._deny(bearer, answer)
-            elif answer.granted:  # it was cancelled meanwhile
-                self.keyring.over += bearer.held(0, 0)
-
-    async def _acquire(self, requests: list[Request]) -> list[Answer] | None:
-        """Ask for keys; None where the limiter must be told first what runs. Asked again, a permit is good as new."""
-        verb = acquire(self._config.limit_prefix, self._config.lease, requests)
-        got = answers(requests, await self._say(verb))
-        self._memory.keys_unknown = self._memory.keys_unknown or got is None
-        return got
-
-    def _start(self, bearer: Bearer, asked_at: float) -> None:
-        bearer.lane.gate.must_start(asked_at + self._patience(bearer))
-        self._board.add(bearer.lane, [bearer.task])
-
-    def _patience(self, bearer: Bearer) -> float:
-        """Return after how many seconds the permits of a task must be made new before it starts."""
-        rated = any(limit.quota.max is not None for limit in bearer.limits)
-        return bearer.slack / 2 if rated else self._config.lease / 2
-
-    def _deny(self, bearer: Bearer, answer: Answer) -> None:
-        assert answer.limit is not None  # noqa: S101 - whatever denies has a name
-        if answer.wait is None:
-            most = answer.limit.quota.max
-            why = f"its weight {bearer.units} is more than limit {answer.limit.name} ever allows, {most}"
-            self._back(bearer.lane, bearer.task, Dead(why))
-        else:
-            wait = answer.wait if answer.wait <= HORIZON else HORIZON * (1 + random.random())  # noqa: S311 - no secret
-            self._back(bearer.lane, bearer.task, Throttled(wait, answer.limit.name))
-
-    async def confirm(self, lane: Lane, task: Task) -> bool:
-        """Make the permits of a task count from now, where its child took a while to come; False: they are lost."""
-        held = [(lane.gate.limit, task.lease.hex)] if task.lease in lane.gate.batches else []
-        if (bearer := self.keyring.bearers.get(task.id)) is not None:
-            held += [(limit, bearer.permit) for limit in bearer.limits]
-        try:
-            for limit, permit in held:
-                if limit.quota.binds and not all(await self._say(stamp(limit, self._config.lease, [permit]))):
-                    return False
-        except (RedisError, OSError):
-            return lane.settings.on_limiter_down == "run"
-        return True
-
-    async def _freshen(self, lane: Lane) -> None:
-        """Make the permits of what waits in a lane's buffer count from now; what lost its permit goes back."""
-        tasks, now = list(lane.buffer), monotonic()
-        lost: set[int] = set()
-        if lane.gate.limited and tasks:
-            leases = list({task.lease for task in tasks})
-            kept = await self._say(stamp(lane.gate.limit, self._config.lease, [lease.hex for lease in leases]))
-            gone = {lease for lease, one in zip(leases, kept, strict=True) if not one}
-            lost |= {task.id for task in tasks if task.lease in gone}
-        bearers = [bearer for task in tasks if (bearer := self.keyring.bearers.get(task.id))]
-        for start in range(0, len(bearers), MOST):
-            some = bearers[start : start + MOST]
-            again = await self._acquire([self.keyring.request(bearer) for bearer in some])
-            lost |= {b.task.id for b, one in zip(some, again or [], strict=bool(again)) if not one.granted}
-        for task in [task for task in lane.buffer if task.id in lost]:
-            lane.buffer.remove(task)
-            self._back(lane, task, HandBack())
-        self._fresh(lane, now)
-
-    def _fresh(self, lane: Lane, now: float) -> None:
-        lane.stale = False
-        lane.gate.start_by = None
-        if lane.buffer and lane.gate.limited:
-            lane.gate.must_start(now + lane.gate.patience)
-        for bearer in [b for task in lane.buffer if (b := self.keyring.bearers.get(task.id))]:
-            lane.gate.must_start(now + self._patience(bearer))
-        self._board.wake(len(lane.buffer))
-
-
-async def _wait_for(event: asyncio.Event, seconds: float | None) -> None:
-    try:
-        await asyncio.wait_for(event.wait(), seconds)
-    except TimeoutError:
-        return

@@ -65,7 +65,7 @@ class Worker:
             asyncio.create_task(self._keep("settle", self.settler.write, self._over)),
             asyncio.create_task(self._keep("listen", self.doorbell.listen, self._over)),
             asyncio.create_task(self._keep("upkeep", self.upkeep.work, self._over)),
-            asyncio.create_task(self.permits.work()),
+            asyncio.create_task(self.permits.loop.work()),
             asyncio.create_task(self._watch()),
         ]
         if burst:
@@ -103,7 +103,7 @@ class Worker:
         self.children = Children(self.app.path)
         self.runner = Runner(functions, self.children, self._may_start)
         self.settler = Settler(self.config.flush, lambda queue: self.board.lanes[queue].settings)
-        self.upkeep = Upkeep(self.config, Watch(self.config, self.permits.client).look)
+        self.upkeep = Upkeep(self.config, Watch(self.config, self.permits.loop.client).look)
         log.info("worker %s (%s) serves %s", self.member.id, self.member.name, ", ".join(self.member.queues))
 
     async def _finish(self, slots: list[asyncio.Task[None]]) -> None:
