@@ -139,10 +139,11 @@ def _missing(state: Any, applied: dict[int, tuple[str, int]], server: int) -> li
         raise SchemaError(
             f"the schema is newer: it needs version {requires} of the code, this is {version()}: upgrade pgq-tasks",
         )
+    ahead = max(applied, default=0) > version()  # by a release that goes on serving this one: its functions stay
     return [
         step
         for step in steps()
-        if step.version not in applied or (step.version == 0 and applied[0][0] != step.checksum)
+        if step.version not in applied or (step.version == 0 and not ahead and applied[0][0] != step.checksum)
     ]
 
 

@@ -34,6 +34,19 @@ def test_check_names_functions_of_another_version(dsn: str, conn: psycopg.Connec
     assert "it lacks functions and views" in refuse("migrate", "--check", "--dsn", dsn)
 
 
+def test_functions_of_a_newer_release_that_serves_this_one_too_are_left_alone(
+    dsn: str, conn: psycopg.Connection
+) -> None:
+    conn.execute("update pgq.migrations set checksum = 'newer' where version = 0")
+    conn.execute(
+        "insert into pgq.migrations (version, name, requires, checksum) values (%s, 'next', %s, '')",
+        (migrate.version() + 1, migrate.REQUIRES),
+    )
+    assert succeed("migrate", "--check", "--dsn", dsn).startswith("up to date")
+    assert succeed("migrate", "--dsn", dsn).startswith("up to date")
+    assert conn.execute("select checksum from pgq.migrations where version = 0").fetchone() == ("newer",)
+
+
 def test_the_script_installs_the_schema_without_pgq(empty_dsn: str) -> None:
     script = succeed("migrate", "--sql")
     with psycopg.connect(empty_dsn, autocommit=True) as conn:
