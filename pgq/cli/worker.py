@@ -73,7 +73,9 @@ def worker(
         raise click.UsageError("--burst works in one process: leave --processes out.")
     if NAME in os.environ:
         end_with_parent()
-    served = [name.strip() for name in queues.split(",") if name.strip()] if queues else None
+    served = None if queues is None else [name.strip() for name in queues.split(",") if name.strip()]
+    if served == []:
+        raise click.UsageError("--queues names no queue: leave it out to serve all.")
     given = {"concurrency": concurrency, "lease": lease, "grace": grace, "poll": poll, "redis_url": redis_url}
     log_to_stderr(log_level)
     loaded = load(app)

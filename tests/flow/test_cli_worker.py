@@ -182,6 +182,11 @@ def test_a_worker_without_the_schema_says_to_migrate(empty_dsn: str, processes: 
     assert stderr == "pgq: the schema lacks migration 0001_tables: run `pgq migrate`\n"
 
 
+@pytest.mark.parametrize("queues", ["", ",", " , "])
+def test_a_list_of_no_queue_is_a_usage_error(queues: str) -> None:
+    assert "--queues names no queue" in refuse("worker", APP, "--queues", queues, code=2)
+
+
 def test_a_burst_of_several_processes_is_a_usage_error() -> None:
     assert invoke("worker", APP, "--burst", "--processes", "2").exit_code == 2
 
