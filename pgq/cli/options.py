@@ -9,8 +9,19 @@ import click
 
 _UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 
+
+def dsn(text: str) -> str:
+    """Return a DSN as it is. Raises BadParameter for an empty one, else a variable not set chose another server."""
+    if not text.strip():
+        raise click.BadParameter("it is empty: leave it out, or write postgresql://user@host/database.")
+    return text
+
+
 dsn_option = click.option(
-    "--dsn", metavar="URL", help="The database; default: PGQ_DSN, else DATABASE_URL, else the embedded one."
+    "--dsn",
+    type=dsn,
+    metavar="URL",
+    help="The database; default: PGQ_DSN, else DATABASE_URL, else the embedded one.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead.")
 home_option = click.option(

@@ -54,6 +54,11 @@ def test_a_server_that_does_not_answer_is_one_sentence_without_the_password(word
     assert "hunter2" not in sentence
 
 
+@pytest.mark.parametrize("words", [["stats"], ["migrate"], ["worker", "cli_app:app"], ["demo"], ["doctor"]])
+def test_an_empty_dsn_is_a_usage_error_and_no_other_server_is_chosen(words: list[str], dsn: str) -> None:
+    assert "leave it out" in refuse(*words, "--dsn", "", code=2, env={"PGQ_DSN": dsn})
+
+
 @pytest.mark.parametrize("dsn", ["postgresql://u:hunt/er2@h/d", "postgresql://u:hunter2@hunter2@127.0.0.1:1/d"])
 def test_a_password_that_was_not_escaped_is_not_told(dsn: str) -> None:
     sentence = refuse("stats", "--dsn", dsn)
