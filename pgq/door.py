@@ -18,7 +18,7 @@ from weakref import WeakValueDictionary
 
 from pgq.config import Config
 from pgq.errors import ConfigError
-from pgq.limiter import RedisError, acall, aconnect_redis, call, connect_redis
+from pgq.limiter import RedisError, acall, aconnect_redis, call, connect_redis, one_root
 from pgq.renewal import BEAT, Book, Step, Talk
 from pgq.script import Verb
 
@@ -99,7 +99,8 @@ class Door(Way[threading.Lock]):
         if isinstance(step, float):
             return time.sleep(step)
         self._client = self._client or connect_redis(self._url)
-        reply = call(self._client, step) if isinstance(step, Verb) else self._client.execute_command(*step.words)
+        with one_root():
+            reply = call(self._client, step) if isinstance(step, Verb) else self._client.execute_command(*step.words)
         self.book.heard()
         return reply
 
@@ -166,7 +167,8 @@ class LoopDoor(Way[asyncio.Lock]):
         task = asyncio.current_task()
         cancelled = task.cancelling() if task else 0
         sent = acall(self._client, step) if isinstance(step, Verb) else self._client.execute_command(*step.words)
-        reply = await sent
+        with one_root():
+            reply = await sent
         if task and task.cancelling() > cancelled:
             # The client uses asyncio.wait_for, which before Python 3.12 loses a cancellation that comes as it ends.
             raise asyncio.CancelledError

@@ -21,7 +21,7 @@ from redis.exceptions import TimeoutError as NoReply
 from pgq.errors import ConfigError
 from pgq.script import Verb
 
-__all__ = ["NoReply", "RedisError", "acall", "aconnect_redis", "call", "connect_redis", "hazard"]
+__all__ = ["NoReply", "RedisError", "acall", "aconnect_redis", "call", "connect_redis", "hazard", "one_root"]
 
 TIMEOUT = 1.0  # seconds for a connection and for each reply
 SENTINEL_PORT = 26379
@@ -45,7 +45,7 @@ def aconnect_redis(url: str) -> Any:
 
 def call(client: Any, verb: Verb) -> Any:
     """Carry out one verb. Raises RedisError; it may be sent again then, whatever became of it."""
-    with _one_root():
+    with one_root():
         try:
             return client.evalsha(verb.sha, len(verb.keys), *verb.keys, *verb.args)
         except NoScriptError:
@@ -54,7 +54,7 @@ def call(client: Any, verb: Verb) -> Any:
 
 async def acall(client: Any, verb: Verb) -> Any:
     """Carry out one verb on an async client. Raises RedisError; it may be sent again then."""
-    with _one_root():
+    with one_root():
         try:
             return await client.evalsha(verb.sha, len(verb.keys), *verb.keys, *verb.args)
         except NoScriptError:
@@ -64,7 +64,7 @@ async def acall(client: Any, verb: Verb) -> Any:
 async def hazard(client: Any) -> str | None:
     """Return what about the server's settings could break a limit, in one sentence, or None. Raises RedisError."""
     whom = {"target_nodes": "primaries"} if isinstance(client, redis.asyncio.RedisCluster) else {}
-    with _one_root():
+    with one_root():
         memory = await client.info("memory", **whom)
     nodes = memory.values() if memory and all(isinstance(node, dict) for node in memory.values()) else [memory]
     policies = {node.get("maxmemory_policy", "noeviction") for node in nodes if node.get("maxmemory")}
@@ -75,7 +75,7 @@ async def hazard(client: Any) -> str | None:
 
 
 @contextmanager
-def _one_root() -> Iterator[None]:
+def one_root() -> Iterator[None]:
     """Raise RedisError for what a cluster's client raises beside it, such as a cluster that is away."""
     try:
         yield
@@ -113,7 +113,7 @@ def _checked(client: Any) -> Any:
 def _cluster(parts: SplitResult, library: Any, options: dict[str, Any]) -> Any:
     node = library.cluster.ClusterNode
     nodes = [node(host, port) for host, port in _hosts(parts, CLUSTER_PORT)]
-    with _one_root():
+    with one_root():
         return library.RedisCluster(startup_nodes=nodes, **options)
 
 

@@ -17,7 +17,7 @@ from pgq.config import Config
 from pgq.db import Call, arun
 from pgq.grants import Limit, Standing, key_limit, keys_place, queue_limit
 from pgq.limit import look, report, standings
-from pgq.limiter import RedisError, acall
+from pgq.limiter import RedisError, acall, one_root
 from pgq.quota import KeyLimit, Quota, kind_of
 
 log = logging.getLogger("pgq")
@@ -39,10 +39,11 @@ class Watch:
         if self._client is None:
             return
         try:
-            queues = await self._queues(conn)
-            for limit in queues.values():
-                await self._release(conn, limit)
-            await self._write(conn, queues, await self._keys(conn))
+            with one_root():
+                queues = await self._queues(conn)
+                for limit in queues.values():
+                    await self._release(conn, limit)
+                await self._write(conn, queues, await self._keys(conn))
         except (RedisError, OSError) as error:
             log.debug("limits were not watched: %s", error)
 

@@ -550,8 +550,9 @@ def test_while_the_limiter_is_away_it_raises_at_once(app: pgq.App, timeout: floa
 
 
 @pytest.mark.usefixtures("prefix")
-async def test_while_the_limiter_is_away_it_raises_at_once_in_a_loop(app: pgq.App) -> None:
-    app.redis_url = AWAY
+@pytest.mark.parametrize("url", [AWAY, "redis+cluster://127.0.0.1:1"])
+async def test_while_the_limiter_is_away_it_raises_at_once_in_a_loop(app: pgq.App, url: str) -> None:
+    app.redis_url = url
     with pytest.raises(pgq.LimiterDown):
         await app.limit("one", key="a").__aenter__()
     with pytest.raises(pgq.LimiterDown):

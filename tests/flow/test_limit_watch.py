@@ -69,3 +69,14 @@ async def test_without_the_limiter_the_watch_waits_for_it(config: pgq.Config, ac
     await Watch(config, client).look(aconn)
     await client.aclose()
     assert await (await aconn.execute("select count(*) from pgq.limit_usage")).fetchone() == (0,)
+
+
+@pytest.mark.parametrize("url", ["redis://127.0.0.1:1", "redis+cluster://127.0.0.1:1"])
+async def test_while_the_limiter_is_away_there_is_nothing_to_see_and_upkeep_goes_on(
+    config: pgq.Config, conn: psycopg.Connection, aconn: psycopg.AsyncConnection, url: str
+) -> None:
+    make_queue(conn, "q", concurrency=5)
+    client = aconnect_redis(url)
+    await Watch(config, client).look(aconn)
+    await client.aclose()
+    assert conn.execute("select * from pgq.limit_usage").fetchall() == []
