@@ -85,10 +85,16 @@ def one_root() -> Iterator[None]:
 
 def _client(url: str, library: Any) -> Any:
     try:
-        parts = urlsplit(url)
-        return _of_kind(url, parts, library)
+        return _of_kind(url, _split(url), library)
     except (ValueError, TypeError) as error:
         raise ConfigError(f"bad Redis URL {_shown(url)!r}: {_reason(url, error)}") from None
+
+
+def _split(url: str) -> SplitResult:
+    """Split a URL. Its hosts may be a list, which urllib of newer Pythons refuses where one is an IPv6 address."""
+    scheme, mark, rest = url.partition("://")
+    hosts = re.split("[/?#]", rest)[0]
+    return urlsplit(f"{scheme}{mark}{rest[len(hosts) :]}")._replace(netloc=hosts)
 
 
 def _of_kind(url: str, parts: SplitResult, library: Any) -> Any:
