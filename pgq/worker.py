@@ -23,6 +23,7 @@ from pgq.errors import ConfigError
 from pgq.gate import Gate, own_limit
 from pgq.heartbeat import Beat, Heartbeat, Pulse
 from pgq.lane import Board, Lane
+from pgq.limiter import aconnect_redis
 from pgq.line import Line, read_kinds, read_settings
 from pgq.member import Member
 from pgq.migrate import acheck
@@ -84,14 +85,21 @@ class Worker:
         if hasattr(self, "line"):
             self.line.stop()
 
+    async def ready(self, conn: psycopg.AsyncConnection) -> list[Lane]:
+        """Write what the app declares and return its lanes. Raises ConfigError, SchemaError where it cannot work."""
+        await acheck(conn)
+        await self.app.adeclare(conn)
+        lanes = [self._lane(settings) for settings in await read_settings(conn, self.member.queues)]
+        self._check_keys()
+        if self.config.redis_url:  # what cannot be read is said before anybody sees this worker
+            await aconnect_redis(self.config.redis_url).aclose()
+        return lanes
+
     async def _open(self) -> None:
         conn = await aconnect(self.config.require_dsn(), "start")
         async with conn:
-            await acheck(conn)
-            await self.app.adeclare(conn)
-            lanes = [self._lane(settings) for settings in await read_settings(conn, self.member.queues)]
+            lanes = await self.ready(conn)
             kinds = await read_kinds(conn)
-            self._check_keys()
             self.app.redis_url = self.app.redis_url or self.config.redis_url  # for handlers that use `app.limit`
             await self.member.join(conn)
         functions = {name: handler.function for name, handler in self.app.handlers.items()}

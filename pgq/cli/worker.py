@@ -104,12 +104,12 @@ def supervise(app: App, config: Config, queues: Sequence[str], processes: int, l
     from dataclasses import asdict
 
     from pgq.connect import aconnect
-    from pgq.migrate import acheck
     from pgq.supervisor import Supervisor
+    from pgq.worker import Worker
 
     async def ready() -> None:  # one sentence now is better than one from each process, again and again
         async with await aconnect(config.dsn, "start") as conn:
-            await acheck(conn)
+            await Worker(app, config, queues).ready(conn)
 
     asyncio.run(ready())
     # By environment, not by arguments: those every user of the host can read.

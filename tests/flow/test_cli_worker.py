@@ -182,6 +182,21 @@ def test_a_worker_without_the_schema_says_to_migrate(empty_dsn: str, processes: 
     assert stderr == "pgq: the schema lacks migration 0001_tables: run `pgq migrate`\n"
 
 
+@pytest.mark.parametrize("processes", ["1", "2"])
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [([], "queue 'jobs' is limited, which needs Redis"), (["--redis-url", "garbage"], "bad Redis URL 'garbage'")],
+)
+def test_a_worker_that_cannot_have_its_limiter_ends_before_anybody_sees_it(
+    declared: psycopg.Connection, dsn: str, processes: str, words: list[str], sentence: str
+) -> None:
+    declared.execute("update pgq.queues set concurrency = 3 where name = 'jobs'")
+    code, stdout, stderr = finish(start("worker", APP, "--processes", processes, *words, "--dsn", dsn))
+    assert (code, stdout, stderr.count("\n")) == (1, "", 1)
+    assert stderr.startswith(f"pgq: {sentence}")
+    assert declared.execute("select count(*) from pgq.workers").fetchone() == (0,)
+
+
 @pytest.mark.parametrize("queues", ["", ",", " , "])
 def test_a_list_of_no_queue_is_a_usage_error(queues: str) -> None:
     assert "--queues names no queue" in refuse("worker", APP, "--queues", queues, code=2)
