@@ -73,7 +73,7 @@ class Supervisor:
                 self._children.append(self._spawn())
             self._pass_on()
             self._wait(1.0)
-        return 0
+        return 128 + self._signals[-1] if len(self._signals) > 1 else 0
 
     def _spawn(self) -> Child:
         name = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"

@@ -107,6 +107,7 @@ def test_a_second_signal_to_a_supervisor_ends_everything_at_once(fleet: Fleet, l
     began = monotonic()
     fleet.stop(supervisor)
     assert monotonic() - began < 2
+    assert supervisor.returncode == 128 + signal.SIGTERM
     assert not any(alive(pid) for pid in workers)
 
 
