@@ -97,6 +97,7 @@ def _within_reach(program: Path, account: Account, dist: Path, root: Path, parts
         account.make(half)
         for part in filter(Path.exists, parts):
             _copy(part, half / part.relative_to(root))
+        _open(half)
         half.rename(copy)
     return copy / program.relative_to(root)
 
@@ -107,7 +108,11 @@ def _copy(source: Path, target: Path) -> None:
         shutil.copytree(source, target, ignore_dangling_symlinks=True)
     else:
         shutil.copy2(source, target)
-    for path in (target.parent, target, *target.rglob("*")):  # pip under umask 077 closes what it installs
+
+
+def _open(directory: Path) -> None:
+    """Let everybody read what its owner may read: under umask 077 pip closes what it installs, and we what we copy."""
+    for path in (directory, *directory.rglob("*")):
         mode = path.stat().st_mode & 0o777
         readable = mode >> 6 & 0o5
         path.chmod(mode | readable << 3 | readable)

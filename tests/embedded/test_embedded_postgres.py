@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import psycopg
 import pytest
-from real_servers import FAST, Ask, Python
+from real_servers import FAST, Ask, Python, needs_an_open_place
 
 from pgq.embedded import EmbeddedError, Postgres
 from pgq.embedded.account import Account
@@ -158,14 +158,15 @@ def test_a_strangers_socket_directory_is_refused(home: Path) -> None:
         sockets.unlink()
 
 
-def test_a_home_may_hold_spaces_quotes_and_commas(home: Path, ask: Ask) -> None:
-    for name in ('it\'s "my" 100% home', "this, that"):
-        server = Postgres(home / name, FAST).start()
-        try:
-            assert ask(server.dsn, "select 1") == 1
-        finally:
-            server.stop()
-            shutil.rmtree(socket_directory(server.dsn))
+# Where the programs are copied to the home, initdb itself stumbles over a double quote.
+@pytest.mark.parametrize("name", ["it's 100% home", "this, that", pytest.param('"my" home', marks=needs_an_open_place)])
+def test_a_home_may_hold_spaces_quotes_and_commas(home: Path, ask: Ask, name: str) -> None:
+    server = Postgres(home / name, FAST).start()
+    try:
+        assert ask(server.dsn, "select 1") == 1
+    finally:
+        server.stop()
+        shutil.rmtree(socket_directory(server.dsn))
 
 
 def test_a_failed_start_quotes_the_log(home: Path) -> None:
