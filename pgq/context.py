@@ -49,7 +49,8 @@ class Context:
     def cancelled(self) -> bool:
         """Whether this run should stop: cancelled, past its timeout, or its lease lost.
 
-        A thread cannot be stopped from outside: a long `def` handler should look here now and then.
+        A thread cannot be stopped from outside: a long `def` handler should look here now and then, and raise to stop.
+        A return says that its work is done, and completes the task.
         """
         return self._cancelled
 
