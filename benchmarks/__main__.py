@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -35,6 +36,9 @@ def list_scenarios() -> None:
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting of the embedded server.")
 @click.option("--repetitions", default=3, show_default=True, type=click.IntRange(1))
 @click.option("--quick", is_flag=True, help="A few seconds, to see that it works; the figures mean nothing.")
+@click.option("--case", "cases", multiple=True, metavar="TEXT", help="Only cases whose name has this in it.")
+@click.option("--seconds", type=click.FloatRange(1), help="How long each run lasts: latency, pinned, readers, soak.")
+@click.option("--offered", type=click.FloatRange(1), help="Tasks/s that are offered: pinned, readers, soak, history.")
 @click.option("--json", "as_lines", is_flag=True, help="Print one JSON object per scenario instead of the summary.")
 @click.option("--keep", default="", metavar="WHAT", help="Keep the result as results/<date>-WHAT, to be committed.")
 @click.option("--out", type=click.Path(path_type=Path), help="Write the result to this directory instead.")
@@ -45,6 +49,9 @@ def run(
     settings: Sequence[str],
     repetitions: int,
     quick: bool,
+    cases: tuple[str, ...],
+    seconds: float | None,
+    offered: float | None,
     as_lines: bool,
     keep: str,
     out: Path | None,
@@ -53,7 +60,8 @@ def run(
     directory = out or report.RESULTS / _name(keep)
     with servers(dsn, redis_url, dict(_pair(text) for text in settings)) as at:
         origin = manifest(at, sys.argv[1:])
-        bench = harness.Bench(at.dsn, quick, 1 if quick else repetitions, _say, at.redis_url)
+        times = 1 if quick else repetitions
+        bench = harness.Bench(at.dsn, quick, times, _say, at.redis_url, seconds, offered, cases)
         outcomes = [harness.scenario(name).run(bench) for name in scenarios]
     report.write(directory, origin, outcomes)
     _say(f"written to {directory}")
@@ -73,7 +81,8 @@ def _print(directory: Path, outcomes: Sequence[Outcome], as_lines: bool) -> None
         for problem in outcome.problems:
             _say(f"INVALID {outcome.scenario}: {problem}")
         if as_lines:
-            print(json.dumps(as_json(outcome)))
+            top = getattr(harness.scenario(outcome.scenario), "TOP", {})
+            print(json.dumps(as_json(outcome, top)))
     if not as_lines:
         print((directory / "SUMMARY.md").read_text())
 
@@ -95,4 +104,5 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))  # so that no server is left behind
     main()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol, TypeVar, cast
@@ -20,6 +20,7 @@ class Scenario(Protocol):
 
     __doc__: str | None
     HEADLINE: tuple[str, ...]  # the metrics to draw
+    TOP: Mapping[str, tuple[str, str]]  # may be there: what JSON has beside the cases, each a case and its metric
 
     def run(self, bench: Bench) -> Outcome:
         """Measure."""
@@ -27,17 +28,32 @@ class Scenario(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """One run: where, how big, how often; `say` takes progress."""
+    """One run: where, how big, how often; `say` takes progress.
+
+    `seconds` and `offered` (tasks/s) are what was asked for in place of a scenario's own; `cases` are parts of the
+    names of those that were asked for.
+    """
 
     dsn: str
     quick: bool
     repetitions: int
     say: Callable[[str], None]
     redis_url: str = ""  # empty: there is none
+    seconds: float | None = None
+    offered: float | None = None
+    cases: tuple[str, ...] = ()
 
     def size(self, full: T, quick: T) -> T:
         """Return the size for this run."""
         return quick if self.quick else full
+
+    def length(self, full: float, quick: float) -> float:
+        """Return the seconds of a run whose length may be chosen."""
+        return self.seconds or self.size(full, quick)
+
+    def wants(self, case: str) -> bool:
+        """Return whether a case is to be measured."""
+        return not self.cases or any(part in case for part in self.cases)
 
     def database(self) -> AbstractContextManager[str]:
         """Return a context with the DSN of a fresh database."""

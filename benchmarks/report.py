@@ -1,18 +1,19 @@
-"""A result on disk: manifest.json, raw.csv, SUMMARY.md and pictures in one dated directory."""
+"""A result on disk: manifest.json, raw.csv, series.csv, SUMMARY.md and pictures in one dated directory."""
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks import pictures
-from benchmarks.results import Outcome, Spread, number, spreads
+from benchmarks.results import Moment, Outcome, Spread, number, spreads
 
 RESULTS = Path(__file__).parent / "results"
 _COLUMNS = ("scenario", "case", "repetition", "metric", "value")
+_SERIES = ("scenario", "case", "repetition", "at", "metric", "value")
 
 
 def write(directory: Path, manifest: Mapping[str, Any], outcomes: Sequence[Outcome]) -> None:
@@ -20,13 +21,22 @@ def write(directory: Path, manifest: Mapping[str, Any], outcomes: Sequence[Outco
     directory.mkdir(parents=True, exist_ok=True)
     problems = {outcome.scenario: outcome.problems for outcome in outcomes}
     (directory / "manifest.json").write_text(json.dumps({**manifest, "problems": problems}, indent=2) + "\n")
-    with (directory / "raw.csv").open("w", newline="") as file:
-        rows = csv.writer(file)
-        rows.writerow(_COLUMNS)
-        for outcome in outcomes:
-            for sample in outcome.samples:
-                for metric, value in sample.metrics.items():
-                    rows.writerow((outcome.scenario, sample.case, sample.repetition, metric, value))
+    samples = [
+        (outcome.scenario, sample.case, sample.repetition, *pair)
+        for outcome in outcomes
+        for sample in outcome.samples
+        for pair in sample.metrics.items()
+    ]
+    moments = [
+        (outcome.scenario, moment.case, moment.repetition, moment.at, *pair)
+        for outcome in outcomes
+        for moment in outcome.series
+        for pair in moment.metrics.items()
+    ]
+    _write(directory / "raw.csv", _COLUMNS, samples)
+    (directory / "series.csv").unlink(missing_ok=True)  # one of another run that was written to the same place
+    if moments:
+        _write(directory / "series.csv", _SERIES, moments)
     summarise(directory)
 
 
@@ -34,14 +44,27 @@ def read(directory: Path) -> tuple[dict[str, Any], list[Outcome]]:
     """Read a result back."""
     manifest = json.loads((directory / "manifest.json").read_text())
     outcomes = {name: Outcome(name, [], problems) for name, problems in manifest["problems"].items()}
-    metrics: dict[tuple[str, str, int], dict[str, float]] = {}
-    with (directory / "raw.csv").open(newline="") as file:
-        for row in csv.DictReader(file):
-            key = row["scenario"], row["case"], int(row["repetition"])
-            metrics.setdefault(key, {})[row["metric"]] = float(row["value"])
-    for (scenario, case, repetition), values in metrics.items():
-        outcomes[scenario].add(case, repetition, values)
+    for (scenario, case, repetition), values in _read(directory / "raw.csv", _COLUMNS).items():
+        outcomes[scenario].add(case, int(repetition), values)
+    for (scenario, case, repetition, at), values in _read(directory / "series.csv", _SERIES).items():
+        outcomes[scenario].series.append(Moment(case, int(repetition), float(at), values))
     return manifest, list(outcomes.values())
+
+
+def _write(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([columns, *rows])
+
+
+def _read(path: Path, columns: Sequence[str]) -> dict[tuple[str, ...], dict[str, float]]:
+    """Return the metrics of a file by everything that stands before them; none when there is no file."""
+    metrics: dict[tuple[str, ...], dict[str, float]] = {}
+    if path.exists():
+        with path.open(newline="") as file:
+            for row in csv.DictReader(file):
+                key = tuple(row[column] for column in columns[:-2])
+                metrics.setdefault(key, {})[row["metric"]] = float(row["value"])
+    return metrics
 
 
 def summarise(directory: Path) -> str:

@@ -17,13 +17,24 @@ class Sample:
     metrics: Mapping[str, float]
 
 
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """The metrics of one repetition of one case as they were `at` so many seconds after its start."""
+
+    case: str
+    repetition: int
+    at: float
+    metrics: Mapping[str, float]
+
+
 @dataclass(slots=True)
 class Outcome:
-    """All samples of one scenario, and why they are not valid, if they are not."""
+    """All samples of one scenario, what was seen on the way, and why they are not valid, if they are not."""
 
     scenario: str
     samples: list[Sample] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    series: list[Moment] = field(default_factory=list)
 
     def add(self, case: str, repetition: int, metrics: Mapping[str, float]) -> None:
         """Take one more sample."""
@@ -61,15 +72,15 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 or value.is_integer() else f"{value:.3g}"
 
 
-def as_json(outcome: Outcome) -> dict[str, Any]:
-    """Return the one object that `--json` prints for a scenario."""
-    cases = {
-        case: {metric: asdict(spread) for metric, spread in metrics.items()}
-        for case, metrics in spreads(outcome).items()
-    }
+def as_json(outcome: Outcome, top: Mapping[str, tuple[str, str]] | None = None) -> dict[str, Any]:
+    """Return the one object that `--json` prints for a scenario; `top` are medians to have beside the cases."""
+    found = spreads(outcome)
+    cases = {case: {metric: asdict(spread) for metric, spread in metrics.items()} for case, metrics in found.items()}
+    medians = {name: found[case][metric].median for name, (case, metric) in (top or {}).items() if case in found}
     return {
         "scenario": outcome.scenario,
         "valid": not outcome.problems,
         "problems": outcome.problems,
+        **medians,
         "cases": cases,
     }
