@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -51,6 +52,10 @@ class Child:
         """Ask it to end, as an operator would."""
         self._process.terminate()
 
+    def poke(self) -> None:
+        """Send SIGUSR1; what that means is the module's matter."""
+        self._process.send_signal(signal.SIGUSR1)
+
     def bury(self) -> None:
         """End it for good if it still runs, and close its pipes."""
         if self._process.poll() is None:
@@ -72,28 +77,36 @@ def children(module: str, orders: Sequence[Mapping[str, Any]]) -> Iterator[list[
 
 
 @contextmanager
-def workers(conn: psycopg.Connection, dsn: str, count: int, **config: Any) -> Iterator[list[Child]]:
-    """Start worker processes and wait until all are registered, listen, and have come to rest."""
-    with children("benchmarks.worker", [{"dsn": dsn, **config}] * count) as crew:
-        until(lambda: _listening(conn) == (count, count, 0), PATIENCE)
+def workers(
+    conn: psycopg.Connection, dsn: str, count: int, tallies: Sequence[Path] = (), **config: Any
+) -> Iterator[list[Child]]:
+    """Start worker processes and wait until all are registered, listen, and have come to rest.
+
+    `tallies` are the files where their handlers note what they ran, one each.
+    """
+    order = {"dsn": dsn, **config}
+    orders = [{**order, "tally": str(path)} for path in tallies] or [order] * count
+    hearing = 0 if "doorbell" in config.get("without", ()) else count
+    with children("benchmarks.worker", orders) as crew:
+        until(lambda: _listening(conn) == (count, hearing, 0), PATIENCE)
         time.sleep(0.5)  # whatever a start brings with it is over, and none of it is timed
         yield crew
 
 
-def dismiss(crew: Sequence[Child]) -> list[dict[str, list[int]]]:
-    """Stop workers and return their reports."""
+def dismiss(crew: Sequence[Child]) -> list[Any]:
+    """Stop processes and return their reports."""
     for child in crew:
         child.stop()
     return [child.hear() for child in crew]
 
 
-def until(reached: Callable[[], bool], seconds: float) -> None:
+def until(reached: Callable[[], bool], seconds: float, nap: float = 0.01) -> None:
     """Poll a condition. Raises TimeoutError."""
     ends = time.monotonic() + seconds
     while not reached():
         if time.monotonic() > ends:
             raise TimeoutError(f"not reached within {seconds:g} s")
-        time.sleep(0.01)
+        time.sleep(nap)
 
 
 def _listening(conn: psycopg.Connection) -> tuple[int, ...]:

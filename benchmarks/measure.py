@@ -86,6 +86,12 @@ def commits(conn: psycopg.Connection) -> int:
     return int(count)
 
 
+def machine_cpu() -> float:
+    """Return the CPU seconds of everything that ran on this host; those of idling and waiting are not counted."""
+    user, nice, system, _, _, *rest = (PROC / "stat").read_text().splitlines()[0].split()[1:9]
+    return sum(int(field) for field in (user, nice, system, *rest)) / TICK
+
+
 def cpu(pid: int) -> float:
     """Return the CPU seconds of a process, all its threads; 0 when it is gone."""
     fields = _stat(pid)
@@ -105,10 +111,17 @@ def server_cpu(postmaster_pid: int) -> float:
 
 def peak_rss(pid: int) -> float:
     """Return the most memory a process has had resident, in MB (shared libraries included)."""
-    for line in (PROC / str(pid) / "status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) / 1024
-    return float("nan")
+    return _memory(pid, "VmHWM:")
+
+
+def rss(pid: int) -> float:
+    """Return the memory a process has resident now, in MB (shared libraries included)."""
+    return _memory(pid, "VmRSS:")
+
+
+def open_files(pid: int) -> int:
+    """Return how many files and sockets a process has open."""
+    return len(list((PROC / str(pid) / "fd").iterdir()))
 
 
 def postmaster(conn: psycopg.Connection) -> int | None:
@@ -121,6 +134,13 @@ def postmaster(conn: psycopg.Connection) -> int | None:
 
 def _name(pid: int) -> str:
     return (PROC / str(pid) / "comm").read_text().strip()
+
+
+def _memory(pid: int, label: str) -> float:
+    for line in (PROC / str(pid) / "status").read_text().splitlines():
+        if line.startswith(label):
+            return int(line.split()[1]) / 1024
+    return float("nan")
 
 
 def _pids() -> list[int]:
