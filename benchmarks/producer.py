@@ -1,6 +1,6 @@
 """One client of the enqueue benchmark: `python -m benchmarks.producer`, its order on stdin, its report on stdout.
 
-Ours and the bare insert take turns on the same connection, so that whatever else the machine does meets both. The
+Ours and its counterparts take turns on the same connection, so that whatever else the machine does meets both. The
 harness calls each turn, and the next one when all clients have ended this one.
 """
 
@@ -33,6 +33,18 @@ create table bare_tasks (
   payload json not null,
   created_at timestamptz not null default clock_timestamp()
 );
+create table shaped_tasks (like pgq.tasks including defaults including constraints including indexes)
+  partition by range (scheduled_at);
+do $$
+declare
+  day record;
+begin
+  for day in select * from pgq.partitions loop
+    execute format('create table %I partition of shaped_tasks for values from (%L) to (%L)',
+                   'shaped_' || day.name, day.starts_at, day.ends_at);
+  end loop;
+end
+$$;
 """
 _ORDER = "insert into orders (customer, total) values (%s, %s) returning id"
 _BARE = "insert into bare_tasks (queue, task, payload) values (%s, %s, %s) returning id"
@@ -40,6 +52,15 @@ _BARE_MANY = (
     "insert into bare_tasks (queue, task, payload) select %s, %s, p::json from unnest(%s::text[]) as p returning id"
 )
 _BARE_COPY = "copy bare_tasks (queue, task, payload) from stdin"
+_SHAPED = (
+    "insert into shaped_tasks (queue, task, payload, priority, scheduled_at, max_attempts, timeout)"
+    " values (%s, %s, %s, 5, clock_timestamp(), 5, 60) returning id"
+)
+_SHAPED_MANY = (
+    "insert into shaped_tasks (queue, task, payload, priority, scheduled_at, max_attempts, timeout)"
+    " select %s, %s, p::json, 5, clock_timestamp(), 5, 60 from unnest(%s::text[]) as p returning id"
+)
+_SHAPED_COPY = "copy shaped_tasks (queue, task, payload, max_attempts, timeout) from stdin"
 
 Conn = psycopg.Connection
 Work = Callable[[Conn, int], object]
@@ -47,11 +68,12 @@ Work = Callable[[Conn, int], object]
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """A way to enqueue and its bare counterpart; each call adds `rows` rows, numbered from its argument."""
+    """A way to enqueue and its counterparts; each call adds `rows` rows, numbered from its argument."""
 
     rows: int
     ours: Work
     bare: Work
+    shaped: Work | None = None
 
 
 def ours_single(conn: Conn, n: int) -> None:
@@ -62,6 +84,11 @@ def ours_single(conn: Conn, n: int) -> None:
 def bare_single(conn: Conn, n: int) -> None:
     """Insert one row in a transaction of its own."""
     conn.execute(_BARE, (QUEUE, "noop", json.dumps({"i": n}))).fetchone()
+
+
+def shaped_single(conn: Conn, n: int) -> None:
+    """Insert one row into the copy of our table, in a transaction of its own."""
+    conn.execute(_SHAPED, (QUEUE, "noop", json.dumps({"i": n}))).fetchone()
 
 
 def ours_business(conn: Conn, n: int) -> None:
@@ -89,6 +116,12 @@ def bare_many(conn: Conn, n: int) -> None:
     conn.execute(_BARE_MANY, (QUEUE, "noop", payloads)).fetchall()
 
 
+def shaped_many(conn: Conn, n: int) -> None:
+    """Insert 1,000 rows into the copy of our table in one statement."""
+    payloads = [json.dumps({"i": i}) for i in range(n, n + MANY)]
+    conn.execute(_SHAPED_MANY, (QUEUE, "noop", payloads)).fetchall()
+
+
 def ours_copy(conn: Conn, n: int) -> None:
     """Copy 10,000 tasks in one call."""
     with conn.transaction():
@@ -102,11 +135,18 @@ def bare_copy(conn: Conn, n: int) -> None:
             sink.write_row((QUEUE, "noop", json.dumps({"i": i})))
 
 
+def shaped_copy(conn: Conn, n: int) -> None:
+    """Copy 10,000 rows into the copy of our table in one statement."""
+    with conn.transaction(), conn.cursor() as cursor, cursor.copy(_SHAPED_COPY) as sink:
+        for i in range(n, n + COPIED):
+            sink.write_row((QUEUE, "noop", json.dumps({"i": i}), 5, 60))
+
+
 VARIANTS = {
-    "single": Variant(1, ours_single, bare_single),
+    "single": Variant(1, ours_single, bare_single, shaped_single),
     "single + business insert": Variant(1, ours_business, bare_business),
-    "enqueue_many 1,000": Variant(MANY, ours_many, bare_many),
-    "COPY 10,000": Variant(COPIED, ours_copy, bare_copy),
+    "enqueue_many 1,000": Variant(MANY, ours_many, bare_many, shaped_many),
+    "COPY 10,000": Variant(COPIED, ours_copy, bare_copy, shaped_copy),
 }
 
 
@@ -115,6 +155,8 @@ def main() -> None:
     order = json.loads(sys.stdin.readline())
     variant = VARIANTS[order["variant"]]
     works = {"ours": variant.ours, "bare": variant.bare}
+    if variant.shaped:
+        works["shaped"] = variant.shaped
     with psycopg.connect(order["dsn"], autocommit=True) as conn:
         for work in works.values():
             for _ in range(WARM_UP):
