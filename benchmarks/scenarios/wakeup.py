@@ -19,6 +19,7 @@ from __future__ import annotations
 import random
 import time
 from statistics import median, quantiles
+from typing import Any
 
 import psycopg
 
@@ -48,9 +49,9 @@ def run(bench: Bench) -> Outcome:
     return outcome
 
 
-def wake(outcome: Outcome, conn: psycopg.Connection, dsn: str, tasks: int) -> dict[str, float]:
+def wake(outcome: Outcome, conn: psycopg.Connection, dsn: str, tasks: int, **order: Any) -> dict[str, float]:
     """Enqueue one task after the other to an idle worker; returns the metrics."""
-    with workers(conn, dsn, 1) as crew:
+    with workers(conn, dsn, 1, **order) as crew:
         called, returned = enqueue(conn, tasks)
         try:
             until(lambda: _settled(conn) >= tasks, PATIENCE)
