@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from suite import MANIFEST, command, outcome_of
 
 from benchmarks import harness, pictures, report
 from benchmarks.harness import Bench
@@ -20,29 +19,6 @@ from benchmarks.measure import Gauge, Reading, costs, postmaster
 from benchmarks.results import Outcome, as_json
 from benchmarks.scenarios import drain, limits, wakeup
 from pgq.quota import Quota
-
-ROOT = Path(__file__).parents[2]
-MANIFEST: dict[str, Any] = {
-    "command": "x",
-    "started_at": "now",
-    "commit": "",
-    "changed_files": [],
-    "machine": {"cpus": 1, "cpu": "c", "memory": "m", "system": "s", "load_average_before": [0.0]},
-    "versions": {},
-    "server_settings": {},
-}
-
-
-def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", "benchmarks", *arguments]
-    return subprocess.run(line, check=False, cwd=ROOT, capture_output=True, text=True, timeout=150)
-
-
-def outcome_of(*settled: float) -> Outcome:
-    outcome = Outcome("drain")
-    for repetition, rate in enumerate(settled):
-        outcome.add("1 process", repetition, dict.fromkeys(drain.HEADLINE, rate))
-    return outcome
 
 
 @pytest.mark.slow
@@ -54,9 +30,10 @@ def test_a_quick_run_is_valid_and_prints_one_json_object_per_scenario(name: str,
     (line,) = done.stdout.splitlines()
     said: dict[str, Any] = json.loads(line)
     assert (said["scenario"], said["valid"], said["problems"]) == (name, True, [])
-    for metrics in said["cases"].values():
-        for headline in harness.scenario(name).HEADLINE:
-            assert metrics[headline]["median"] > 0, headline
+    for headline in harness.scenario(name).HEADLINE:
+        found = [metrics[headline]["median"] for metrics in said["cases"].values() if headline in metrics]
+        assert found, headline
+        assert min(found) > 0, headline
 
 
 @pytest.mark.slow
