@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import psycopg
 
@@ -20,16 +20,19 @@ PATIENCE = 60.0  # seconds for a process to start, and to end
 
 
 class Child:
-    """One process that runs a module of this package."""
+    """One process: the program and its arguments, the order, where its errors go, its environment beside ours."""
 
-    def __init__(self, module: str, order: Mapping[str, Any]) -> None:
+    def __init__(
+        self, words: Sequence[str], order: Mapping[str, Any], errors: IO[str] | None = None, **environment: str
+    ) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", module],
+            words,
             cwd=ROOT,
-            env={**os.environ, "PYTHONUNBUFFERED": ""},  # unbuffered, print may drop the rest of a long line
+            env={**os.environ, "PYTHONUNBUFFERED": "", **environment},  # unbuffered, print may drop the rest of a line
             text=True,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=errors,
         )
         self.pid = self._process.pid
         self.tell(order)
@@ -56,6 +59,14 @@ class Child:
         """Send SIGUSR1; what that means is the module's matter."""
         self._process.send_signal(signal.SIGUSR1)
 
+    def kill(self) -> None:
+        """End it at once."""
+        self._process.kill()
+
+    def wait(self, seconds: float) -> int:
+        """Wait for its end; returns its status. Raises subprocess.TimeoutExpired."""
+        return self._process.wait(seconds)
+
     def bury(self) -> None:
         """End it for good if it still runs, and close its pipes."""
         if self._process.poll() is None:
@@ -69,7 +80,7 @@ def children(module: str, orders: Sequence[Mapping[str, Any]]) -> Iterator[list[
     started: list[Child] = []
     try:
         for order in orders:
-            started.append(Child(module, order))  # noqa: PERF401 - those started before a failure are to be ended
+            started.append(Child([sys.executable, "-m", module], order))  # noqa: PERF401 - those started before a failure are to be ended
         yield started
     finally:
         for child in started:

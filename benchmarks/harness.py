@@ -66,5 +66,7 @@ def names() -> list[str]:
 
 
 def scenario(name: str) -> Scenario:
-    """Return a scenario by its name."""
-    return cast("Scenario", importlib.import_module(f"benchmarks.scenarios.{name}"))
+    """Return a scenario by its name, or a measure of the peers, whose names begin with `peers-`."""
+    kind, _, measure = name.partition("-")
+    module = f"benchmarks.peers.measures.{measure}" if kind == "peers" else f"benchmarks.scenarios.{name}"
+    return cast("Scenario", importlib.import_module(module))

@@ -109,6 +109,18 @@ def server_cpu(postmaster_pid: int) -> float:
     return ticks / TICK
 
 
+def family(pid: int) -> list[int]:
+    """Return a process and all that descend from it."""
+    parents: dict[int, list[int]] = {}
+    for child in _pids():
+        if fields := _stat(child):
+            parents.setdefault(int(fields[1]), []).append(child)
+    found = [pid]
+    for one in found:
+        found += parents.get(one, [])
+    return found
+
+
 def peak_rss(pid: int) -> float:
     """Return the most memory a process has had resident, in MB (shared libraries included)."""
     return _memory(pid, "VmHWM:")

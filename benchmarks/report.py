@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from benchmarks import pictures
-from benchmarks.results import Moment, Outcome, Spread, number, spreads
+from benchmarks.harness import scenario
+from benchmarks.results import Moment, Outcome, Spread, as_json, number, spreads
 
 RESULTS = Path(__file__).parent / "results"
 _COLUMNS = ("scenario", "case", "repetition", "metric", "value")
@@ -44,10 +46,10 @@ def read(directory: Path) -> tuple[dict[str, Any], list[Outcome]]:
     """Read a result back."""
     manifest = json.loads((directory / "manifest.json").read_text())
     outcomes = {name: Outcome(name, [], problems) for name, problems in manifest["problems"].items()}
-    for (scenario, case, repetition), values in _read(directory / "raw.csv", _COLUMNS).items():
-        outcomes[scenario].add(case, int(repetition), values)
-    for (scenario, case, repetition, at), values in _read(directory / "series.csv", _SERIES).items():
-        outcomes[scenario].series.append(Moment(case, int(repetition), float(at), values))
+    for (name, case, repetition), values in _read(directory / "raw.csv", _COLUMNS).items():
+        outcomes[name].add(case, int(repetition), values)
+    for (name, case, repetition, at), values in _read(directory / "series.csv", _SERIES).items():
+        outcomes[name].series.append(Moment(case, int(repetition), float(at), values))
     return manifest, list(outcomes.values())
 
 
@@ -65,6 +67,38 @@ def _read(path: Path, columns: Sequence[str]) -> dict[tuple[str, ...], dict[str,
                 key = tuple(row[column] for column in columns[:-2])
                 metrics.setdefault(key, {})[row["metric"]] = float(row["value"])
     return metrics
+
+
+def added(
+    directory: Path, manifest: Mapping[str, Any], outcomes: Sequence[Outcome]
+) -> tuple[dict[str, Any], list[Outcome]]:
+    """Return the result of a directory with more repetitions; the manifest stays that of the first."""
+    if not (directory / "manifest.json").exists():
+        return dict(manifest), list(outcomes)
+    first, before = read(directory)
+    joined = {outcome.scenario: outcome for outcome in before}
+    for outcome in outcomes:
+        joined.setdefault(outcome.scenario, Outcome(outcome.scenario)).join(outcome)
+    further = [*first.get("further", []), f"`{manifest['command']}` at {manifest['started_at']}"]
+    grown = {name: {**first.get(name, {}), **manifest.get(name, {})} for name in ("peers", "left_out")}
+    return {**first, **grown, "further": further}, list(joined.values())
+
+
+def directory(keep: str) -> Path:
+    """Return where a new result goes: dated when it is kept, else with the time of day."""
+    now = datetime.now(UTC)
+    return RESULTS / (f"{now:%Y-%m-%d}-{keep}" if keep else f"local-{now:%Y%m%d-%H%M%S}")
+
+
+def show(directory: Path, outcomes: Sequence[Outcome], say: Callable[[str], None], *, as_lines: bool) -> None:
+    """Say what is not valid, and print one JSON object per scenario, or the summary."""
+    for outcome in outcomes:
+        for problem in outcome.problems:
+            say(f"INVALID {outcome.scenario}: {problem}")
+        if as_lines:
+            print(json.dumps(as_json(outcome, getattr(scenario(outcome.scenario), "TOP", {}))))
+    if not as_lines:
+        print((directory / "SUMMARY.md").read_text())
 
 
 def summarise(directory: Path) -> str:
@@ -88,7 +122,7 @@ def summary(title: str, manifest: Mapping[str, Any], outcomes: Sequence[Outcome]
     """Return SUMMARY.md."""
     lines = [f"# {title}", "", *_origin(manifest), ""]
     for outcome in outcomes:
-        lines += [f"## {outcome.scenario}", "", *_tables(outcome)]
+        lines += [f"## {outcome.scenario}", "", *_tables(outcome), *_remarks(outcome)]
         lines += [f"**Invalid:** {problem}" for problem in outcome.problems]
     lines += [f"![{name}]({name})" for name in drawn] or ["No pictures: matplotlib is not installed (extra `bench`)."]
     return "\n".join(lines) + "\n"
@@ -104,8 +138,25 @@ def _origin(manifest: Mapping[str, Any]) -> list[str]:
         ", ".join(f"{name} {version}" for name, version in versions.items()) + ".",
         *([f"Redis: {_settings(manifest['redis_settings'])}."] if manifest.get("redis_settings") else []),
         f"Postgres: {_settings(settings)}.",
+        *(f"Further repetitions: {further}." for further in manifest.get("further", [])),
         "Each figure is the median of the repetitions (least to most).",
+        *_peers(manifest),
     ]
+
+
+def _peers(manifest: Mapping[str, Any]) -> list[str]:
+    if "peers" not in manifest:
+        return []
+    lines = ["", "| | version | settings | what is left of a task that is done |", "|---|---|---|---|"]
+    for name, peer in manifest["peers"].items():
+        lines.append(f"| {name} | {peer['version']} | {peer['settings']} | {peer['retention']} |")
+    return [*lines, "", *(f"Left out: {name}: {reason}." for name, reason in manifest["left_out"].items())]
+
+
+def _remarks(outcome: Outcome) -> list[str]:
+    """Return what a scenario has to say of its figures."""
+    remarks: Callable[[Outcome], list[str]] | None = getattr(scenario(outcome.scenario), "remarks", None)
+    return remarks(outcome) if remarks else []
 
 
 def _settings(settings: Mapping[str, str]) -> str:

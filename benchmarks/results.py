@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from statistics import median
 from typing import Any
 
@@ -39,6 +39,13 @@ class Outcome:
     def add(self, case: str, repetition: int, metrics: Mapping[str, float]) -> None:
         """Take one more sample."""
         self.samples.append(Sample(case, repetition, metrics))
+
+    def join(self, other: Outcome) -> None:
+        """Take everything of another run as further repetitions."""
+        done = {sample.case: sample.repetition + 1 for sample in self.samples}  # samples of a case are in order
+        self.samples += [replace(one, repetition=one.repetition + done.get(one.case, 0)) for one in other.samples]
+        self.series += [replace(one, repetition=one.repetition + done.get(one.case, 0)) for one in other.series]
+        self.problems += other.problems
 
     def require(self, holds: bool, problem: str) -> None:
         """Make the run invalid unless something holds."""

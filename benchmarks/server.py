@@ -39,14 +39,20 @@ def servers(dsn: str, redis_url: str, settings: Mapping[str, object]) -> Iterato
 @contextmanager
 def database(server_dsn: str) -> Iterator[str]:
     """Yield the DSN of a fresh database with the schema and the benchmark's queue; drop it afterwards."""
+    with empty_database(server_dsn) as dsn:
+        with psycopg.connect(dsn, autocommit=True) as conn:
+            migrate.migrate(conn)
+            app.declare(conn)
+        yield dsn
+
+
+@contextmanager
+def empty_database(server_dsn: str) -> Iterator[str]:
+    """Yield the DSN of a fresh database with nothing in it; drop it afterwards."""
     name = f"pgq_bench_{uuid.uuid4().hex[:12]}"
-    dsn = make_conninfo(server_dsn, dbname=name)
     with psycopg.connect(server_dsn, autocommit=True) as admin:
         admin.execute(f"create database {name}")
         try:
-            with psycopg.connect(dsn, autocommit=True) as conn:
-                migrate.migrate(conn)
-                app.declare(conn)
-            yield dsn
+            yield make_conninfo(server_dsn, dbname=name)
         finally:
             admin.execute(f"drop database {name} with (force)")
