@@ -1,0 +1,1 @@
+"""Other task queues, measured beside pgq: same server, same work, taking turns."""
