@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
 from benchmarks import harness, report
 from benchmarks.manifest import manifest
-from benchmarks.results import Outcome, as_json
+from benchmarks.peers.command import peers
 from benchmarks.server import servers
 
 
@@ -57,7 +55,7 @@ def run(
     out: Path | None,
 ) -> None:
     """Run scenarios one after the other and write the result. Exits with 1 when a run was invalid."""
-    directory = out or report.RESULTS / _name(keep)
+    directory = out or report.directory(keep)
     with servers(dsn, redis_url, dict(_pair(text) for text in settings)) as at:
         origin = manifest(at, sys.argv[1:])
         times = 1 if quick else repetitions
@@ -65,7 +63,7 @@ def run(
         outcomes = [harness.scenario(name).run(bench) for name in scenarios]
     report.write(directory, origin, outcomes)
     _say(f"written to {directory}")
-    _print(directory, outcomes, as_lines)
+    report.show(directory, outcomes, _say, as_lines=as_lines)
     sys.exit(any(outcome.problems for outcome in outcomes))
 
 
@@ -74,22 +72,6 @@ def run(
 def report_again(directory: Path | None) -> None:
     """Write SUMMARY.md and the pictures of a result again (default: the newest) and print the summary."""
     print(report.summarise(directory or report.latest()))
-
-
-def _print(directory: Path, outcomes: Sequence[Outcome], as_lines: bool) -> None:
-    for outcome in outcomes:
-        for problem in outcome.problems:
-            _say(f"INVALID {outcome.scenario}: {problem}")
-        if as_lines:
-            top = getattr(harness.scenario(outcome.scenario), "TOP", {})
-            print(json.dumps(as_json(outcome, top)))
-    if not as_lines:
-        print((directory / "SUMMARY.md").read_text())
-
-
-def _name(keep: str) -> str:
-    now = datetime.now(UTC)
-    return f"{now:%Y-%m-%d}-{keep}" if keep else f"local-{now:%Y%m%d-%H%M%S}"
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -102,6 +84,8 @@ def _pair(text: str) -> tuple[str, str]:
 def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
+
+main.add_command(peers)
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))  # so that no server is left behind
