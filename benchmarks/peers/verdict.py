@@ -8,30 +8,36 @@ from benchmarks.results import Outcome, Spread, number, spreads
 
 OURS = "pgq"
 
+Found = Mapping[str, Mapping[str, Spread]]
+
 
 def compare(outcome: Outcome, headline: Sequence[str], lower_is_better: Sequence[str]) -> list[str]:
-    """Return lines for people: ours beside each peer's median, and plainly where a peer is better."""
+    """Return lines for people: our median by each peer's, and plainly where a peer is better."""
     found = spreads(outcome)
-    better, ratios = [], []
-    for metric in headline:
-        for case, ours, theirs in _pairs(found, metric):
-            worse = ours > theirs if metric in lower_is_better else ours < theirs
-            ratios.append(f"| {case} | {metric} | {number(ours)} | {number(theirs)} | {ours / theirs:.2f} |")
-            if worse:
-                better.append(f"- {case}: {metric} {number(theirs)}, pgq {number(ours)}")
-    if not ratios:
+    table, better = [], []
+    for case, ours in _rivals(found).items():
+        theirs = found[case]
+        ratios = {metric: _ratio(ours, theirs, metric) for metric in headline}
+        cells = (f"{ratio:.2f}" if ratio else "" for ratio in ratios.values())
+        table.append(f"| {case} | {' | '.join(cells)} |")
+        better += [
+            f"- {case}: {metric} {number(theirs[metric].median)}, pgq {number(ours[metric].median)}"
+            for metric, ratio in ratios.items()
+            if ratio and (ratio > 1 if metric in lower_is_better else ratio < 1)
+        ]
+    if not table:
         return []
-    table = ["| peer | | pgq | peer | pgq / peer |", "|---|---|---|---|---|", *ratios]
-    return [*table, "", "Where a peer is better:", "", *(better or ["- nowhere in these figures"]), ""]
+    head = [f"| pgq / peer | {' | '.join(headline)} |", "|---" * (len(headline) + 1) + "|"]
+    return [*head, *table, "", "Where a peer is better:", "", *(better or ["- nowhere in these figures"]), ""]
 
 
-def _pairs(found: Mapping[str, Mapping[str, Spread]], metric: str) -> list[tuple[str, float, float]]:
-    """Return each other case beside our case of the same kind, with both medians of a metric."""
-    medians = {case: metrics[metric].median for case, metrics in found.items() if metric in metrics}
-    pairs = []
-    for case, theirs in medians.items():
-        name, comma, what = case.partition(", ")
-        ours = medians.get(f"{OURS}{comma}{what}", 0.0)
-        if name != OURS and theirs and ours:
-            pairs.append((case, ours, theirs))
-    return pairs
+def _rivals(found: Found) -> dict[str, Mapping[str, Spread]]:
+    """Return for each case of a peer what we have of the same kind."""
+    ours = {case: found.get(OURS + "".join(case.partition(",")[1:])) for case in found}
+    return {case: mine for case, mine in ours.items() if mine and mine is not found[case]}
+
+
+def _ratio(ours: Mapping[str, Spread], theirs: Mapping[str, Spread], metric: str) -> float | None:
+    """Return our median by theirs; none where one of the two is missing or nothing."""
+    both = metric in ours and metric in theirs and ours[metric].median and theirs[metric].median
+    return ours[metric].median / theirs[metric].median if both else None

@@ -160,7 +160,8 @@ def test_a_series_has_the_rate_of_each_stretch() -> None:
 def test_the_verdict_says_plainly_where_a_peer_is_better() -> None:
     lines = verdict.compare(drained(pgq=100.0, awa=50.0, oban=200.0), ("tasks_per_s",), ())
 
-    assert "| awa, 1 process | tasks_per_s | 100 | 50 | 2.00 |" in lines
+    assert "| pgq / peer | tasks_per_s |" in lines
+    assert "| awa, 1 process | 2.00 |" in lines
     assert [text for text in lines if text.startswith("- ")] == ["- oban, 1 process: tasks_per_s 200, pgq 100"]
 
 
@@ -171,6 +172,16 @@ def test_less_is_better_where_it_is_a_cost() -> None:
 
     assert "- awa: p50_ms 1, pgq 2" in verdict.compare(outcome, ("p50_ms",), ("p50_ms",))
     assert "- nowhere in these figures" in verdict.compare(outcome, ("p50_ms",), ())
+
+
+def test_a_figure_that_a_peer_has_not_is_left_blank() -> None:
+    outcome = drained(pgq=100.0, awa=50.0)
+    outcome.add("celery, 1 process", 0, {"tasks_per_s": 10.0})
+
+    lines = verdict.compare(outcome, ("tasks_per_s", "worker_rss_mb"), ("worker_rss_mb",))
+
+    assert "| awa, 1 process | 2.00 | 1.00 |" in lines
+    assert "| celery, 1 process | 10.00 |  |" in lines
 
 
 def test_there_is_no_verdict_without_ours_or_without_a_peer() -> None:
