@@ -13,7 +13,7 @@ import click
 from benchmarks import report
 from benchmarks.harness import Bench
 from benchmarks.manifest import manifest
-from benchmarks.peers.homes import Unavailable
+from benchmarks.peers.homes import Unavailable, runtime
 from benchmarks.peers.peer import Peer
 from benchmarks.results import Outcome
 from benchmarks.server import servers
@@ -110,7 +110,14 @@ def missing(one: Peer, *, redis: bool) -> str:
 
 def described(found: Sequence[Peer], left_out: Mapping[str, str]) -> dict[str, Any]:
     """Return what the manifest says of peers."""
-    peers = {one.name: {"version": one.version, "settings": one.settings, "retention": one.retention} for one in found}
+    peers = {
+        one.name: {
+            "version": f"{one.version} on {runtime(one.home.line(one.program).words[0])}",
+            "settings": one.settings,
+            "retention": one.retention,
+        }
+        for one in found
+    }
     return {"peers": peers, "left_out": dict(left_out)}
 
 

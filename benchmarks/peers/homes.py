@@ -96,6 +96,12 @@ class Node:
         _run(["npm", "install", "--silent", "--no-fund", "--no-audit", *self.packages, *newer], root)
 
 
+def runtime(program: str) -> str:
+    """Return what runs a program, with its version: Python 3.13.0, Node 22.23.3."""
+    said = subprocess.run([program, "--version"], check=True, capture_output=True, text=True).stdout.strip()
+    return f"Node {said[1:]}" if said.startswith("v") else said
+
+
 def _cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "pgq-bench"
 

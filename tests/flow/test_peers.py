@@ -56,7 +56,7 @@ def test_ours_runs_every_measure_beside_a_peer(server: str, tmp_path: Path) -> N
         headline = harness.scenario(one["scenario"]).HEADLINE[0]
         assert all(metrics[headline]["median"] > 0 for metrics in one["cases"].values())
     text = (tmp_path / "SUMMARY.md").read_text()
-    assert "| pgqueuer | 1.6.0 |" in text
+    assert "| pgqueuer | 1.6.0 on Python 3." in text
     assert "Where a peer is better:" in text
 
 
@@ -252,7 +252,7 @@ def test_celery_is_left_out_without_a_redis_and_the_report_says_why() -> None:
     text = report.summary("x", {**MANIFEST, **line.described(found, left_out)}, [], [])
     assert [peer.name for peer in found] == ["pgq"]
     assert "Left out: celery: needs --redis-url beside --dsn." in text
-    assert "| pgq | " in text
+    assert f"| pgq | {line.peer('pgq').version} on Python 3." in text
 
 
 def test_an_unknown_peer_or_measure_is_wrong_usage() -> None:
