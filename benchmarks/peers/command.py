@@ -40,8 +40,8 @@ def _choose(among: Sequence[str]) -> Callable[[click.Context, click.Parameter, s
 
 
 @click.command()
-@click.option("--only", default=",".join(NAMES), callback=_choose(NAMES), metavar="PEERS", help="Default: all.")
-@click.option("--measures", default=",".join(MEASURES), callback=_choose(MEASURES), metavar="MEASURES")
+@click.option("--only", default=",".join(NAMES), callback=_choose(NAMES), metavar="PEERS", show_default=True)
+@click.option("--measures", default=",".join(MEASURES), callback=_choose(MEASURES), metavar="WHAT", show_default=True)
 @click.option("--dsn", default="", help="A server where databases may be created. Default: an embedded one.")
 @click.option("--redis-url", default="", help="A Redis for celery; needed beside --dsn. Default: an embedded one.")
 @click.option("--repetitions", default=3, show_default=True, type=click.IntRange(1))

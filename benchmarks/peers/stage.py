@@ -72,9 +72,13 @@ class Crew:
             child.tell("count")
         return [int(child.hear()) for child in self.children]
 
+    def families(self) -> list[list[int]]:
+        """Return the processes of each: its own, and those it has started."""
+        return [family(child.pid) for child in self.children]
+
     def pids(self) -> list[int]:
-        """Return their processes, and those they have started."""
-        return [pid for child in self.children for pid in family(child.pid)]
+        """Return all their processes."""
+        return [pid for processes in self.families() for pid in processes]
 
     def dismiss(self) -> Notes:
         """Stop them, as their documentation says, and return what their handlers noted."""

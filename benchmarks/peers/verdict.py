@@ -11,8 +11,8 @@ OURS = "pgq"
 Found = Mapping[str, Mapping[str, Spread]]
 
 
-def compare(outcome: Outcome, headline: Sequence[str], lower_is_better: Sequence[str]) -> list[str]:
-    """Return lines for people: our median by each peer's, and plainly where a peer is better."""
+def compare(outcome: Outcome, headline: Sequence[str], lower_is_better: Sequence[str], note: str = "") -> list[str]:
+    """Return lines for people: our median by each peer's, plainly where a peer is better, and a note."""
     found = spreads(outcome)
     table, better = [], []
     for case, ours in _rivals(found).items():
@@ -28,7 +28,8 @@ def compare(outcome: Outcome, headline: Sequence[str], lower_is_better: Sequence
     if not table:
         return []
     head = [f"| pgq / peer | {' | '.join(headline)} |", "|---" * (len(headline) + 1) + "|"]
-    return [*head, *table, "", "Where a peer is better:", "", *(better or ["- nowhere in these figures"]), ""]
+    notes = [note, ""] if note else []
+    return [*head, *table, "", "Where a peer is better:", "", *(better or ["- nowhere in these figures"]), "", *notes]
 
 
 def _rivals(found: Found) -> dict[str, Mapping[str, Spread]]:

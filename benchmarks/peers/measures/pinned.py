@@ -28,8 +28,9 @@ from benchmarks.peers.peer import Peer
 from benchmarks.results import Outcome
 
 HEADLINE = ("last_15s_per_s", "first_15s_per_s", "last_by_first")
+NOTE = "celery is not here: it does not work in Postgres."
 LOWER_IS_BETTER: tuple[str, ...] = ()
-remarks = partial(verdict.compare, headline=HEADLINE, lower_is_better=LOWER_IS_BETTER)
+remarks = partial(verdict.compare, headline=HEADLINE, lower_is_better=LOWER_IS_BETTER, note=NOTE)
 
 
 def run(bench: Bench, peers: Sequence[Peer]) -> Outcome:
