@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 import threading
 import time
@@ -21,6 +22,7 @@ from benchmarks.peers import url
 from benchmarks.peers.homes import Line
 from benchmarks.peers.notes import Notes
 from benchmarks.peers.peer import Peer
+from pgq.limiter import connect_redis
 
 PATIENCE = 90.0  # seconds for a program to get ready, and to end
 REST = 0.5  # seconds until whatever a start brings with it is over
@@ -144,13 +146,22 @@ def stage(bench: Bench, peer: Peer, **order: str) -> Iterator[Stage]:
         room = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pgq-bench-")))
         places = {"url": url.postgres(dsn), "prefix": f"{conn.info.dbname}:"}
         broker = {"broker": url.broker(bench.redis_url)} if peer.redis else {}
+        if peer.redis:
+            stack.callback(forget, bench.redis_url, places["prefix"])
         made = Stage(peer, conn, {**places, **broker, **order}, line, room, stack)
         try:
             if made.start("install").wait(PATIENCE):
                 raise RuntimeError("the schema could not be installed")  # noqa: TRY301 - told like any other fault
             yield made
-        except (RuntimeError, TimeoutError) as fault:
+        except (RuntimeError, OSError) as fault:  # OSError: a timeout, or a pipe whose other end is gone
             raise RuntimeError(f"{fault}; it last said: {last_line(made.log)}") from fault
+
+
+def forget(redis_url: str, prefix: str) -> None:
+    """Remove what a peer has left in Redis."""
+    with contextlib.closing(connect_redis(redis_url)) as client:
+        for key in client.scan_iter(f"{prefix}*", count=1_000):
+            client.delete(key)
 
 
 def last_line(log: Path) -> str:

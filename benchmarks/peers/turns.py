@@ -11,7 +11,7 @@ from benchmarks.harness import Bench
 from benchmarks.peers.peer import Peer
 from benchmarks.results import Outcome, number
 
-FAULTS = (RuntimeError, TimeoutError, psycopg.Error, subprocess.TimeoutExpired)
+FAULTS = (RuntimeError, OSError, psycopg.Error, subprocess.TimeoutExpired)
 
 Measure = Callable[[Peer, int], Mapping[str, float]]
 
