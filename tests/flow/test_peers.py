@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import pkgutil
+import subprocess
 import sys
 from array import array
 from collections.abc import Mapping
@@ -14,7 +15,6 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from test_benchmarks import MANIFEST, command
 
 from benchmarks import harness, peers, report
 from benchmarks.harness import Bench
@@ -26,7 +26,22 @@ from benchmarks.peers.peer import Peer
 from benchmarks.peers.programs import pgq as ours
 from benchmarks.results import Outcome
 
+ROOT = Path(__file__).parents[2]
 SECOND = 10**9
+MANIFEST: dict[str, Any] = {
+    "command": "x",
+    "started_at": "now",
+    "commit": "",
+    "changed_files": [],
+    "machine": {"cpus": 1, "cpu": "c", "memory": "m", "system": "s", "load_average_before": [0.0]},
+    "versions": {},
+    "server_settings": {},
+}
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, "-m", "benchmarks", "peers", "--quick", *arguments]
+    return subprocess.run(words, check=False, cwd=ROOT, capture_output=True, text=True, timeout=350)
 
 
 def notes(*executed: int) -> Notes:
@@ -41,8 +56,9 @@ def drained(**rates: float) -> Outcome:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)  # the first time pgqueuer is installed
 def test_ours_runs_every_measure_beside_a_peer(server: str, tmp_path: Path) -> None:
-    done = command("peers", "--quick", "--json", "--only", "pgq,pgqueuer", "--dsn", server, "--out", str(tmp_path))
+    done = command("--json", "--only", "pgq,pgqueuer", "--dsn", server, "--out", str(tmp_path))
 
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     if reason := manifest["left_out"].get("pgqueuer"):
@@ -62,7 +78,7 @@ def test_ours_runs_every_measure_beside_a_peer(server: str, tmp_path: Path) -> N
 
 @pytest.mark.slow
 def test_a_repetition_can_be_added_to_a_result(server: str, tmp_path: Path) -> None:
-    words = ("peers", "--quick", "--only", "pgq", "--measures", "wakeup", "--dsn", server, "--out", str(tmp_path))
+    words = ("--only", "pgq", "--measures", "wakeup", "--dsn", server, "--out", str(tmp_path))
 
     first, second = command(*words), command(*words, "--add")
 
