@@ -137,7 +137,7 @@ class Stage:
 
 
 @contextmanager
-def stage(bench: Bench, peer: Peer, **order: str) -> Iterator[Stage]:
+def stage(bench: Bench, peer: Peer) -> Iterator[Stage]:
     """Yield a stage of a peer with its schema installed. Raises RuntimeError when its program fails."""
     line = peer.home.line(peer.program)
     with ExitStack() as stack:
@@ -148,7 +148,7 @@ def stage(bench: Bench, peer: Peer, **order: str) -> Iterator[Stage]:
         broker = {"broker": url.broker(bench.redis_url)} if peer.redis else {}
         if peer.redis:
             stack.callback(forget, bench.redis_url, places["prefix"])
-        made = Stage(peer, conn, {**places, **broker, **order}, line, room, stack)
+        made = Stage(peer, conn, {**places, **broker}, line, room, stack)
         try:
             if made.start("install").wait(PATIENCE):
                 raise RuntimeError("the schema could not be installed")  # noqa: TRY301 - told like any other fault

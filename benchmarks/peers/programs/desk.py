@@ -29,7 +29,6 @@ from typing import Any
 
 BULK = 1_000  # tasks a call
 GAP = (0.02, 0.08)  # seconds between single tasks for an idle worker
-WARM_UP = 6  # calls; psycopg prepares a statement at its sixth use
 
 Order = dict[str, Any]
 executed = array("q")  # `i` of every execution in this process, in order
