@@ -5,7 +5,6 @@ Handlers run in children that celery forks, so each notes into a file of its own
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import mmap
 import os
@@ -116,13 +115,8 @@ async def door(order: Order) -> AsyncIterator[Door]:
         yield Door(single, bulk)
 
 
-async def never(order: Order, stop: asyncio.Event) -> None:
-    """Stand where an asynchronous worker would."""
-    raise NotImplementedError
-
-
 if __name__ == "__main__":
     if sys.argv[1] == "work":
         work(desk.hear())
     else:
-        desk.Program(install, never, door).main()
+        desk.Program(install, door).main()

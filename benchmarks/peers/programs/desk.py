@@ -23,6 +23,7 @@ from array import array
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import monotonic, monotonic_ns
 from typing import Any
@@ -57,25 +58,27 @@ class Door:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """The three roles of one peer; `work` runs until its event is set."""
+    """The roles of one peer; `work` runs until its event is set, and is none where it cannot run on a loop."""
 
     install: Callable[[Order], Coroutine[Any, Any, None]]
-    work: Callable[[Order, asyncio.Event], Coroutine[Any, Any, None]]
     door: Callable[[Order], AbstractAsyncContextManager[Door]]
+    work: Callable[[Order, asyncio.Event], Coroutine[Any, Any, None]] | None = None
 
     def main(self) -> None:
         """Play the role of the command line."""
-        roles = {"install": self.install, "work": self._work, "produce": self._produce}
+        roles = {"install": self.install, "produce": self._produce}
+        if self.work:
+            roles["work"] = partial(self._work, self.work)
         order = hear()
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             runner.run(roles[sys.argv[1]](order))
 
-    async def _work(self, order: Order) -> None:
+    async def _work(self, work: Callable[[Order, asyncio.Event], Awaitable[None]], order: Order) -> None:
         say("ready")
         await asyncio.to_thread(hear)  # "go"
         stop, loop = asyncio.Event(), asyncio.get_running_loop()
         threading.Thread(target=answer, args=(lambda: loop.call_soon_threadsafe(stop.set),), daemon=True).start()
-        await self.work(order, stop)
+        await work(order, stop)
         write(order["notes"], executed, started_at)
         say(len(executed))
 

@@ -60,4 +60,4 @@ async def door(order: Order) -> AsyncIterator[Door]:
 
 
 if __name__ == "__main__":
-    desk.Program(install, work, door).main()
+    desk.Program(install, door, work).main()
