@@ -52,4 +52,5 @@ def measure(bench: Bench, peer: Peer) -> dict[str, float]:
         while spent < seconds:
             spent += producer.bulk(BULK)
             many += BULK
-    return {"single_per_s": tasks / took, "bulk_per_s": many / spent, "single_wal_bytes_per_task": wal}
+    logged = {} if peer.redis else {"single_wal_bytes_per_task": wal}
+    return {"single_per_s": tasks / took, "bulk_per_s": many / spent, **logged}
