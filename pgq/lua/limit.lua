@@ -1,10 +1,12 @@
 -- limit: the state of one limit, and what every verb does with it. Put before each verb; does nothing by itself.
 --
 -- Three keys in one hash slot; times are microseconds of the server's clock.
---   window   zset  permit -> when its units count from: granted + slack, or the end of its run where that came first
+--   window   zset  permit -> when its units count from: granted + slack, or the end of its run where that came first;
+--                  permit#n -> the same for those of its tasks that ended before the others
 --   running  zset  permit -> when its hold lapses unless it is renewed
 --   book     hash  w, r: units in the window and tasks running; w:<permit>, r:<permit>: those of one permit;
---                  s:<permit>: when it was granted (not by force); now: the clock last seen;
+--                  s:<permit>: when it was granted (not by force); e:<permit>: its units under names of their own;
+--                  now: the clock last seen;
 --                  last: no hold lapses later; until: paused till then;
 --                  took: how long a task holds its permit, smoothed;
 --                  t<priority>: when the last task of that priority was told to come back; turns: nobody was told later
@@ -57,7 +59,7 @@ local function drop(limit, kind, permit)
   local field, sum = kind .. ':' .. permit, SUMS[kind]
   redis.call('ZREM', limit[ZSETS[kind]], permit)
   limit[sum] = math.max(limit[sum] - noted(limit, field), 0)
-  redis.call('HDEL', limit.book, field, kind == 'r' and 's:' .. permit or field)
+  redis.call('HDEL', limit.book, field, (kind == 'r' and 's:' or 'e:') .. permit)
 end
 
 -- Drop what has a kind's score up to `upto`.
@@ -136,8 +138,12 @@ end
 local function grant(limit, permit, units, count, now, ttl)
   local fields = { 'r:' .. permit, exact(count), 's:' .. permit, exact(now) }
   if limit.max then
+    local before = noted(limit, 'w:' .. permit)
+    if before > 0 then -- it lapsed and is given once more
+      redis.call('HDEL', limit.book, 'e:' .. permit)
+    end
     redis.call('ZADD', limit.window, exact(now + limit.slack), permit)
-    limit.used = limit.used + units - (noted(limit, 'w:' .. permit))
+    limit.used = limit.used + units - before
     fields[5], fields[6] = 'w:' .. permit, exact(units)
   end
   redis.call('ZADD', limit.running, exact(now + ttl), permit)
@@ -163,15 +169,33 @@ local function renewed(limit, permit, now)
   return counts
 end
 
+-- The part of a report that is about the window. While tasks of the permit run, a unit above one for each of them is
+-- of a task that has ended: it counts from now on, under a name of its own, and waits for none of the others.
+local function settle(limit, permit, units, count, now)
+  local began = tonumber(redis.call('ZSCORE', limit.window, permit) or nil)
+  if not began then
+    return
+  end
+  local apart = noted(limit, 'e:' .. permit)
+  local left = math.min(noted(limit, 'w:' .. permit), math.max(units - apart, 0))
+  local ended = math.min(began, now)
+  if count > 0 and left > count then
+    apart = apart + left - count
+    local name = permit .. '#' .. exact(apart)
+    put(limit, 'w', name, noted(limit, 'w:' .. name) + left - count, ended)
+    redis.call('HSET', limit.book, 'e:' .. permit, exact(apart))
+    left = count
+  end
+  if left > 0 then
+    put(limit, 'w', permit, left, count > 0 and began or ended)
+  else
+    drop(limit, 'w', permit)
+  end
+end
+
 -- Bring a permit down to the `units` it used and the `count` it still runs; nothing here ever raises either.
 local function report(limit, permit, units, count, now)
-  local began = tonumber(redis.call('ZSCORE', limit.window, permit) or nil)
-  if began and units == 0 then
-    drop(limit, 'w', permit)
-  elseif began then
-    local at = count == 0 and math.min(began, now) or began
-    put(limit, 'w', permit, math.min(units, noted(limit, 'w:' .. permit)), at)
-  end
+  settle(limit, permit, units, count, now)
   if count > 0 then
     local lapses = tonumber(redis.call('ZSCORE', limit.running, permit) or nil)
     if lapses and count < noted(limit, 'r:' .. permit) then

@@ -3,7 +3,8 @@
 -- ARGV     now ('': the server's clock), ttl of a hold, then of each limit: max, per, slack, slots;
 --          then of each permit: number of the limit from 1, permit, units, running
 -- returns  how many permits it changed
--- Said twice, it changes nothing the second time; it never raises what a permit uses.
+-- Said twice, it changes nothing the second time; it never raises what a permit uses. Of a permit that still runs, units
+-- above one for each task that runs are of tasks that have ended.
 local now, ttl = clock(ARGV[1]), tonumber(ARGV[2])
 local limits, cursor = {}, 3
 for i = 1, #KEYS / 3 do

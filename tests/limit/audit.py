@@ -23,16 +23,20 @@ class Audit:
 
     quota: Quota
     grants: dict[str, Grant] = field(default_factory=dict)
+    ended: dict[str, list[Grant]] = field(default_factory=dict)  # by permit: of tasks that ended before the others
 
     def granted(self, permit: str, units: int, now: int) -> None:
         """Note a grant; a first grant under this name that reached nobody counts no more."""
         self.grants[permit] = Grant(units, now, now + micro(self.quota.slack))
 
     def reported(self, permit: str, units: int, count: int, now: int) -> None:
-        """Note how many units started, and that none will where nothing runs."""
+        """Note how many units started: those of tasks that ended will not start any more."""
         if permit in self.grants:
-            grant = self.grants[permit]
-            grant.units = min(units, grant.units)
+            grant, ended = self.grants[permit], self.ended.setdefault(permit, [])
+            grant.units = min(grant.units, max(units - sum(one.units for one in ended), 0))
+            over = Grant(max(grant.units - count, 0) if count else 0, grant.first, min(grant.last, now))
+            grant.units -= over.units
+            ended.append(over)
             grant.last = min(grant.last, now) if count == 0 else grant.last
 
     def stamped(self, permit: str, now: int) -> None:
@@ -45,9 +49,17 @@ class Audit:
         Windows that begin where a grant ends are enough: any other can be moved to the right until the first of its
         grants would leave it, and loses none by that.
         """
-        per = micro(self.quota.per or 0)
-        grants = [grant for grant in self.grants.values() if grant.units]
+        per, grants = micro(self.quota.per or 0), self._used()
         return max((_inside(grants, one.last, one.last + per) for one in grants), default=0)
+
+    @property
+    def windows(self) -> int:
+        """How many windows that is."""
+        return len(self._used())
+
+    def _used(self) -> list[Grant]:
+        every = [*self.grants.values(), *(one for ended in self.ended.values() for one in ended)]
+        return [grant for grant in every if grant.units]
 
 
 def _inside(grants: list[Grant], begin: int, end: int) -> int:

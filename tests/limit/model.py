@@ -20,6 +20,7 @@ class Model:
     log: dict[str, tuple[int, int]] = field(default_factory=dict)  # permit: its units, the moment they count from
     tokens: dict[str, tuple[int, int]] = field(default_factory=dict)  # permit: its tasks that run, when they lapse
     granted: set[str] = field(default_factory=set)  # those of the tokens that were granted, and not told by force
+    apart: dict[str, int] = field(default_factory=dict)  # permit in the log: its units that are there by themselves
     until: int = 0
     seen: int = 0
 
@@ -51,6 +52,7 @@ class Model:
         self.log = {p: (units, at - back) for p, (units, at) in self.log.items() if at - back + self.per >= now}
         self.tokens = {p: (count, at - back) for p, (count, at) in self.tokens.items() if at - back > now}
         self.granted &= self.tokens.keys()
+        self.apart = {p: units for p, units in self.apart.items() if p in self.log}
 
     def room(self) -> tuple[float, float]:
         """Return how many units and tasks may start."""
@@ -86,14 +88,23 @@ class Model:
 
     def grant(self, permit: str, units: int, count: int) -> None:
         """Give a permit that is not held."""
+        self.apart.pop(permit, None)
         self.hold(permit, units, count)
         self.granted |= {permit} & self.tokens.keys()
 
     def report(self, permit: str, units: int, count: int) -> None:
-        """Bring a permit down to what it used and still runs."""
+        """Bring a permit down to what it used and still runs; what ended before the rest counts by itself."""
         before, at = self.log.pop(permit, (0, 0))
-        if before and units:
-            self.log[permit] = min(units, before), min(at, self.seen) if count == 0 else at
+        apart = self.apart.pop(permit, 0)
+        left, ended = min(before, max(units - apart, 0)), min(at, self.seen)
+        if count and left > count:
+            apart += left - count
+            there, _ = self.log.get(f"{permit}#{apart}", (0, 0))
+            self.log[f"{permit}#{apart}"] = there + left - count, ended
+            left = count
+        if left:
+            self.log[permit] = left, at if count else ended
+            self.apart[permit] = apart
         ran, lapses = self.tokens.pop(permit, (0, 0))
         if ran and count:
             self.tokens[permit] = min(count, ran), lapses

@@ -47,12 +47,44 @@ def test_units_count_from_grant_and_slack_where_the_run_was_longer(desk: Desk) -
     assert desk.take(queue, "b") == Taken(0, pytest.approx(0.15, abs=2e-6), "rate")
 
 
-def test_units_of_a_batch_count_from_its_last_end(desk: Desk) -> None:
-    queue = desk.queue(2, per=1.0)
-    desk.take(queue, "a", 2)
+def test_units_of_a_batch_count_each_from_its_own_end(desk: Desk) -> None:
+    queue = desk.queue(3, per=1.0)
+    desk.take(queue, "a", 3)
     desk.wait(0.01)
-    desk.report((queue, ("a", 2, 1)))
-    assert desk.take(queue, "b").wait == pytest.approx(1.04, abs=2e-6)
+    desk.report((queue, ("a", 3, 2)))
+    desk.wait(0.01)
+    desk.report((queue, ("a", 3, 1)))
+    assert desk.take(queue, "b", 3) == Taken(0, pytest.approx(0.99, abs=2e-6), "rate")
+    desk.wait(0.99, 1)
+    assert desk.take(queue, "c", 3) == Taken(1, pytest.approx(0.01, abs=2e-6), "rate")
+    desk.wait(0.01)
+    assert desk.take(queue, "d", 3) == Taken(1, pytest.approx(0.03, abs=2e-6), "rate")
+
+
+def test_what_ended_early_stays_where_it_is_when_the_rest_is_stamped_handed_back_or_lapses(desk: Desk) -> None:
+    queue = desk.queue(4, per=1.0)
+    desk.take(queue, "a", 4)
+    desk.report((queue, ("a", 4, 2)))
+    desk.wait(0.5)
+    assert desk.stamp(queue, "a") == [1]
+    desk.report((queue, ("a", 3, 1)))
+    assert desk.sums(queue) == (3, 1)
+    desk.report((queue, ("a", 2, 0)))
+    assert desk.sums(queue) == (2, 0)
+    desk.wait(0.5)
+    assert desk.sums(queue) == (2, 0)
+    desk.wait(0, 1)
+    assert desk.keys() == set()
+
+
+def test_units_of_a_heavy_task_count_from_its_end_and_never_in_parts(desk: Desk) -> None:
+    desk.acquire(Request("a", (one := desk.key("x", 5, per=1.0),), 5))
+    desk.wait(0.01)
+    desk.report((one, ("a", 5, 0)))
+    desk.wait(1.0)
+    assert desk.sums(one) == (5, 0)
+    desk.wait(0, 1)
+    assert desk.sums(one) == (0, 0)
 
 
 def test_saying_it_twice_changes_nothing_the_second_time(desk: Desk) -> None:
