@@ -34,14 +34,21 @@ ALWAYS = (
 def manifest(servers: Servers, argv: Sequence[str]) -> dict[str, Any]:
     """Return everything that a reader needs to judge or repeat a run."""
     return {
-        "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": " ".join(["python -m benchmarks", *(_without_secrets(word) for word in argv)]),
-        "commit": _git("rev-parse", "HEAD"),
-        "changed_files": _git("status", "--porcelain").splitlines(),
+        **origin(" ".join(["python -m benchmarks", *(_without_secrets(word) for word in argv)])),
         "versions": {"pgq": __version__, "python": platform.python_version(), **_installed()},
         "machine": machine(),
         "server_settings": server_settings(servers.dsn),
         "redis_settings": redis_settings(servers.redis_url),
+    }
+
+
+def origin(command: str) -> dict[str, Any]:
+    """Return when something is measured, by what, and of which tree."""
+    return {
+        "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": command,
+        "commit": _git("rev-parse", "HEAD"),
+        "changed_files": _git("status", "--porcelain").splitlines(),
     }
 
 

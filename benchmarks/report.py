@@ -1,4 +1,4 @@
-"""A result on disk: manifest.json, raw.csv, series.csv, SUMMARY.md and pictures in one dated directory."""
+"""A result on disk: manifest.json, raw.csv, series.csv, perhaps checks.jsonl, SUMMARY.md and pictures; one directory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks import pictures
+from benchmarks import checks, pictures
 from benchmarks.harness import scenario
 from benchmarks.results import Moment, Outcome, Spread, as_json, number, spreads
 
@@ -105,7 +105,7 @@ def summarise(directory: Path) -> str:
     """Write SUMMARY.md and the pictures from manifest.json and raw.csv; returns the summary."""
     manifest, outcomes = read(directory)
     drawn = pictures.draw(directory, outcomes)
-    text = summary(directory.name, manifest, outcomes, drawn)
+    text = summary(directory.name, manifest, outcomes, drawn, checks.read(directory))
     (directory / "SUMMARY.md").write_text(text)
     return text
 
@@ -118,12 +118,19 @@ def latest() -> Path:
     return found[-1].parent
 
 
-def summary(title: str, manifest: Mapping[str, Any], outcomes: Sequence[Outcome], drawn: Sequence[str]) -> str:
+def summary(
+    title: str,
+    manifest: Mapping[str, Any],
+    outcomes: Sequence[Outcome],
+    drawn: Sequence[str],
+    checked: Sequence[Mapping[str, Any]] = (),
+) -> str:
     """Return SUMMARY.md."""
     lines = [f"# {title}", "", *_origin(manifest), ""]
     for outcome in outcomes:
         lines += [f"## {outcome.scenario}", "", *_tables(outcome), *_remarks(outcome)]
         lines += [f"**Invalid:** {problem}" for problem in outcome.problems]
+    lines += checks.tables(checked)
     lines += [f"![{name}]({name})" for name in drawn] or ["No pictures: matplotlib is not installed (extra `bench`)."]
     return "\n".join(lines) + "\n"
 

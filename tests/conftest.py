@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from pathlib import Path
 
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
+from benchmarks import checks
 from pgq import embedded, migrate
 from pgq.config import Config
 from pgq.connect import aconnect
@@ -94,6 +96,18 @@ def config(dsn: str, redis_url: str) -> Config:
         dsn=dsn, redis_url=redis_url, limit_prefix=f"pgq:test:{uuid.uuid4().hex[:12]}",
         concurrency=10, lease=3.0, upkeep=0.3, poll=0.5, grace=2.0, overdue=1.0,
     )  # fmt: skip
+
+
+@pytest.fixture
+def keep(request: pytest.FixtureRequest) -> Callable[[str, Mapping[str, float]], None]:
+    """Keep the figures of a check beside a benchmark's result, where PGQ_KEEP names its directory."""
+
+    def keep(check: str, figures: Mapping[str, float]) -> None:
+        if kept := os.environ.get("PGQ_KEEP"):
+            sizes = [f"{name}={os.environ[name]}" for name in ("PGQ_TRACES", "FAULTS") if name in os.environ]
+            checks.keep(Path(kept), check, " ".join([*sizes, "pytest", request.node.nodeid]), figures)
+
+    return keep
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

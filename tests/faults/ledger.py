@@ -140,6 +140,25 @@ class Ledger:
         )
 
 
+class Tail:
+    """The events of one kind, read on from where it was left: a ledger that grows for minutes is long."""
+
+    def __init__(self, ledger: Ledger, kind: str) -> None:
+        self.keys: set[str] = set()
+        self._path = ledger.folder / kind
+        self._read = 0
+
+    def look(self) -> set[str]:
+        """Return the task keys of all events so far."""
+        if self._path.exists():
+            with self._path.open("rb") as file:
+                file.seek(self._read)
+                whole = file.read().rpartition(b"\n")[0]
+            self._read += len(whole) + bool(whole)
+            self.keys.update(line.split()[1].decode() for line in whole.splitlines())
+        return self.keys
+
+
 def _forgive_first(runs: Iterable[Run], pid: int, woken: int) -> None:
     at_once = [run for run in runs if run.pid == pid and woken <= run.began < woken + LET_GO]
     if at_once:

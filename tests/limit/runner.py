@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
 from itertools import islice
 from random import Random
 from typing import Any
@@ -25,19 +27,30 @@ def load(client: redis.Redis) -> None:
         client.script_load(Verb(name, (), ()).text)
 
 
-def run(client: redis.Redis, prefix: str, seeds: Iterable[int]) -> list[str]:
-    """Run one trace a seed; returns what went wrong, with the seed that shows it again."""
-    wrong: list[str] = []
-    waiting = iter(seeds)
+@dataclass
+class Tally:
+    """What was compared and judged, and what went wrong, each with the seed that shows it again."""
+
+    traces: int = 0
+    calls: int = 0
+    windows: int = 0
+    wrong: list[str] = field(default_factory=list)
+
+
+def run(client: redis.Redis, prefix: str, seeds: Iterable[int]) -> Tally:
+    """Run one trace a seed."""
+    tally, waiting = Tally(), iter(seeds)
     while chosen := list(islice(waiting, ABREAST)):
-        wrong += _abreast(client, prefix, chosen)
-    return wrong
+        _abreast(client, prefix, chosen, tally)
+    return tally
 
 
-def _abreast(client: redis.Redis, prefix: str, seeds: list[int]) -> Iterator[str]:
-    stories: dict[int, Step] = {seed: Trace(Random(seed), f"{prefix}:{seed}").story(STEPS) for seed in seeds}
+def _abreast(client: redis.Redis, prefix: str, seeds: list[int], tally: Tally) -> None:
+    traces = {seed: Trace(Random(seed), f"{prefix}:{seed}") for seed in seeds}
+    stories: dict[int, Step] = {seed: trace.story(STEPS) for seed, trace in traces.items()}
     commands = {seed: next(story) for seed, story in stories.items()}
     while commands:
+        tally.calls += len(commands)
         replies = _round_trip(client, list(commands.values()))
         for seed, reply in zip(list(commands), replies, strict=True):
             try:
@@ -46,9 +59,11 @@ def _abreast(client: redis.Redis, prefix: str, seeds: list[int]) -> Iterator[str
                 commands[seed] = stories[seed].send(reply)
             except StopIteration:
                 del commands[seed]
+                tally.traces += 1
+                tally.windows += sum(audit.windows for audit in traces[seed].audits.values())
             except (AssertionError, redis.RedisError) as error:
                 del commands[seed]
-                yield f"seed {seed}: {error!r}"
+                tally.wrong.append(f"seed {seed}: {error!r}")
 
 
 def _round_trip(client: redis.Redis, commands: list[tuple[Any, ...]]) -> list[Any]:
@@ -58,14 +73,13 @@ def _round_trip(client: redis.Redis, commands: list[tuple[Any, ...]]) -> list[An
     return pipeline.execute(raise_on_error=False)
 
 
-def main(url: str, prefix: str, first: str, count: str) -> int:
-    """Run traces in a process of its own; prints what went wrong."""
+def main(url: str, prefix: str, first: str, count: str) -> None:
+    """Run traces in a process of its own; prints the tally as JSON."""
     client = connect_redis(url)
     load(client)
-    wrong = run(client, prefix, range(int(first), int(first) + int(count)))
-    print(*wrong[:20], sep="\n")  # noqa: T201 - what a process has to say
-    return len(wrong) > 0
+    tally = run(client, prefix, range(int(first), int(first) + int(count)))
+    print(json.dumps(asdict(tally)))  # noqa: T201 - what a process has to say
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    main(*sys.argv[1:])

@@ -1,14 +1,20 @@
 """Random calls under a clock that jumps: every reply is the model's, no window is ever too full, nothing stays behind.
 
-PGQ_TRACES sets how many traces are run (PGQ_TRACES=1000000 takes about an hour on two cores).
+PGQ_TRACES sets how many traces are run; a million take about twenty minutes on two cores, so give PGQ_KEEP and let
+several runs add up:
+
+    PGQ_TRACES=250000 PGQ_KEEP=benchmarks/results/<name> pytest tests/limit/test_limit_model.py -k random_traces
 """
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Mapping
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -22,21 +28,29 @@ from trace_of_calls import Trace
 
 from pgq.quota import Quota
 
+Keep = Callable[[str, Mapping[str, float]], None]
 TRACES = int(os.environ.get("PGQ_TRACES", "2000"))
 _number = count()
 
 
 @pytest.mark.timeout(60 + TRACES // 10)
-def test_random_traces_agree_with_the_model_and_keep_every_window(redis_url: str, prefix: str) -> None:
+def test_random_traces_agree_with_the_model_and_keep_every_window(redis_url: str, prefix: str, keep: Keep) -> None:
     first, workers = random.SystemRandom().randrange(10**12), os.cpu_count() or 1
-    share = TRACES // workers
+    share = -(-TRACES // workers)
     command = [sys.executable, str(Path(runner.__file__)), redis_url, prefix]
+    began = time.monotonic()
     started = [
-        subprocess.Popen([*command, str(first + number * share), str(share)], stdout=subprocess.PIPE, text=True)
-        for number in range(workers)
+        subprocess.Popen([*command, str(seed), str(share)], stdout=subprocess.PIPE, text=True)
+        for seed in range(first, first + share * workers, share)
     ]
-    said = [process.communicate()[0] for process in started]
-    assert [process.returncode for process in started] == [0] * workers, "\n".join(said)
+    said = [json.loads(process.communicate()[0] or "{}") for process in started]
+    assert [process.returncode for process in started] == [0] * workers
+    figures = {name: sum(one[name] for one in said) for name in ("traces", "calls", "windows")}
+    wrong = [text for one in said for text in one["wrong"]]
+    keep("random traces", {"first_seed": first, **figures, "wrong": len(wrong), "took_s": time.monotonic() - began})
+    assert wrong == []
+    assert figures["traces"] == share * workers
+    assert figures["windows"] > figures["traces"]
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
