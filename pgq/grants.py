@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from pgq.quota import KeyLimit, Quota
 
+WHATEVER = 2**31 - 1  # units: more than any permit has, so that a report takes none away
 FORGOTTEN = "forgotten"  # the server lost its memory: nothing is granted until `hold` has told it what runs
 
 Held = tuple[str, int, int]  # a permit: its name, the units it used, the tasks it runs now

@@ -1,7 +1,8 @@
 """Several worker processes under one parent: a child that dies is replaced, and its tasks come back at once.
 
 The parent runs no task and holds no connection while all is well. The kernel tells it of a child's death, so it need
-not wait for a heartbeat to be missed: it takes the dead worker out of the table and gives its tasks back itself.
+not wait for a heartbeat to be missed: it takes the dead worker out of the table, gives its tasks back and lets go of
+what it held at the limiter.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from pgq.config import Config
 from pgq.connect import connect
 from pgq.cursor import BEGINNING
 from pgq.db import Call, run
+from pgq.orphans import Permits, let_go, permits_of
 from pgq.upkeep import recover_call
 
 log = logging.getLogger("pgq")
@@ -88,7 +90,8 @@ class Supervisor:
         log.warning("worker process %s (%s) ended with %s; giving its tasks back", child.process.pid, child.name, code)
         try:
             with connect(self._config.dsn, "supervisor") as conn:
-                give_back(conn, child.name, self._queues, self._config.overdue)
+                held = give_back(conn, child.name, self._queues, self._config)
+            let_go(self._config, held)
         except psycopg.Error as error:
             log.warning("its tasks come back when its lease ends: %s", error)
         if not self._signals and monotonic() - child.started_at < YOUNG:
@@ -109,7 +112,10 @@ class Supervisor:
             self._woken.recv(4096)
 
 
-def give_back(conn: psycopg.Connection, name: str, queues: Sequence[str], overdue: float) -> int:
-    """Take the worker registered as `name` out and give its tasks back; returns how many."""
-    run(conn, Call("unregister", {"id": None, "name": name}))
-    return sum(len(run(conn, recover_call(queue, BEGINNING, overdue))) for queue in queues)
+def give_back(conn: psycopg.Connection, name: str, queues: Sequence[str], config: Config) -> Permits:
+    """Take the worker registered as `name` out and give its tasks back; returns what it held at the limiter."""
+    workers = {worker for (worker,) in run(conn, Call("unregister", {"id": None, "name": name}))}
+    held = permits_of(conn, workers, queues, config.limit_prefix)
+    for queue in queues:
+        run(conn, recover_call(queue, BEGINNING, config.overdue))
+    return held

@@ -15,7 +15,7 @@ import psycopg
 
 from pgq.config import Config
 from pgq.db import Call, arun
-from pgq.grants import Limit, Standing, key_limit, keys_place, queue_limit
+from pgq.grants import WHATEVER, Limit, Standing, key_limit, keys_place, queue_limit
 from pgq.limit import look, report, standings
 from pgq.limiter import RedisError, acall, one_root
 from pgq.quota import KeyLimit, Quota, kind_of
@@ -23,7 +23,6 @@ from pgq.quota import KeyLimit, Quota, kind_of
 log = logging.getLogger("pgq")
 
 TOP = 100  # keys that are shown: those that were denied most
-WHATEVER = 2**31 - 1  # units: more than any permit has, so that a report leaves the window alone
 
 
 class Watch:

@@ -9,12 +9,13 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from statistics import median
 from time import monotonic_ns
 
 import psycopg
 import pytest
-from fleet import Fleet, cpu_seconds, eventually
+from fleet import Fleet, children_of, cpu_seconds, eventually, kill_pid, registered
 from ledger import Drained, Ledger
 from limited_app import CUSTOMER, MIXED, PACE, TIGHT, for_customer, in_step, one_of_few, unlimited
 from servers import Limiter
@@ -23,6 +24,7 @@ from tempo import at_once, overfull, refilled, runs_of
 
 pytestmark = pytest.mark.fault
 
+Keep = Callable[[str, Mapping[str, float]], None]
 FAULTS = int(os.environ.get("FAULTS", "20"))
 LATE = 3.0  # seconds more than the lease that a slot may take to be used again: the machine is busy, and a worker that
 # finds the limiter back tells it of the tasks of a dead one too, up to a second after both died
@@ -30,9 +32,12 @@ LATE = 3.0  # seconds more than the lease that a slot may take to be used again:
 
 @pytest.mark.timeout(100 + 8 * FAULTS)
 def test_limits_hold_in_a_storm_of_faults(
-    crew: Fleet, limiter: Limiter, ledger: Ledger, drained: Drained, remark: Callable[[str], None]
+    crew: Fleet, limiter: Limiter, ledger: Ledger, drained: Drained, remark: Callable[[str], None], keep: Keep
 ) -> None:
-    """Every slot is in use again within the lease after a kill; each loss of memory costs one window's worth."""
+    """Every slot is in use again within the lease after a kill; each loss of memory costs one window's worth.
+
+    FAULTS says how many (FAULTS=200 takes about eight minutes), PGQ_KEEP where to keep what came of it.
+    """
     staffed(crew, 3)
     storm = Storm(crew, limiter)
     with Feeder(crew.dsn, ledger, MIXED) as feeder:
@@ -42,10 +47,26 @@ def test_limits_hold_in_a_storm_of_faults(
     few, paced, *customers = (runs_of(ledger, keys) for keys in feeder.keys.values())
     refills = [refilled(few, kill, TIGHT) for kill in storm.kills]
     remark(f"{dict(happened)}; from a kill to full use: {sorted(round(seconds, 2) for seconds in refills)} s")
+    full = overfull(paced, PACE.max, PACE.per, storm.losses)
+    most = {"tight": at_once(few), "customer": max(at_once(runs) for runs in customers)}
+    keep(
+        "storm of faults under limits",
+        {
+            "faults": FAULTS,
+            **happened,
+            **{name: account.figures()[name] for name in ("acked", "runs", "lost", "overlap", "stuck")},
+            f"at_once_of_{TIGHT}_max": most["tight"],
+            f"at_once_of_{CUSTOMER}_max": most["customer"],
+            "overfull_windows": len(full),
+            "lease_s": storm.lease,
+            "slots_back_after_kill_max_s": max(refills),
+            "slots_back_after_kill_p50_s": median(refills),
+        },
+    )
     assert account.clean, account
-    assert at_once(few) == TIGHT
+    assert most == {"tight": TIGHT, "customer": CUSTOMER}
     assert [at_once(runs) for runs in customers] == [CUSTOMER] * 2
-    assert overfull(paced, PACE.max, PACE.per, storm.losses) == []
+    assert full == []
     assert max(refills) < storm.lease + LATE
 
 
@@ -111,6 +132,27 @@ def test_a_worker_that_dies_between_permit_and_claim_leaks_nothing_beyond_its_le
     assert at_once(runs) == TIGHT
     assert all(refilled(runs, kill, TIGHT) < lease + LATE for kill in kills)
     free_again(limiter, lease)
+
+
+def test_what_a_worker_held_is_free_at_once_where_its_supervisor_sees_it_die(
+    crew: Fleet, limiter: Limiter, ledger: Ledger, drained: Drained
+) -> None:
+    crew.settings = {**crew.settings, "lease": 300, "upkeep": 300}
+    supervisor = crew.start("supervisor", "2")
+    eventually(lambda: registered(crew.dsn) == 2, 20, "two workers")
+    with psycopg.connect(crew.dsn, autocommit=True) as conn:
+        few = enqueue_many(conn, ledger, one_of_few, TIGHT, ms=2_000)
+        customer = enqueue_many(conn, ledger, for_customer, CUSTOMER, ms=2_000)
+        eventually(lambda: {*few, *customer} <= ledger.keys("start"), 15, "the start of all tasks")
+        for victim in children_of(supervisor.pid):
+            kill_pid(victim, ledger)
+        few += enqueue_many(conn, ledger, one_of_few, TIGHT, ms=20)
+    account = drained(30)  # far less than the lease
+    assert account.clean, account
+    assert account.doubled == TIGHT + CUSTOMER
+    assert at_once(runs_of(ledger, few)) == TIGHT
+    assert at_once(runs_of(ledger, customer)) == CUSTOMER
+    assert limiter.holds("queue:tight", "customer:a") == set()
 
 
 def caught_with_a_permit(crew: Fleet, limiter: Limiter, pid: int) -> bool:

@@ -20,7 +20,7 @@ RANKS = [
     {"lane"},
     {"children", "doorbell", "heartbeat", "keyring", "upkeep"},
     {"enqueue", "claim", "limit", "run", "settle"},
-    {"memory", "park", "renewal", "watch"},
+    {"memory", "orphans", "park", "renewal", "watch"},
     {"door", "entry", "limiter_loop"},
     {"permits"},
     {"line", "permit", "supervisor", "doctor"},
