@@ -18,7 +18,7 @@ from weakref import WeakValueDictionary
 
 from pgq.config import Config
 from pgq.errors import ConfigError
-from pgq.limiter import RedisError, acall, aconnect_redis, call, connect_redis, one_root
+from pgq.limiter import RedisError, acall, aclose, aconnect_redis, call, connect_redis, one_root
 from pgq.renewal import BEAT, Book, Step, Talk
 from pgq.script import Verb
 
@@ -153,7 +153,7 @@ class LoopDoor(Way[asyncio.Lock]):
             self._keeper.cancel()
             await asyncio.gather(self._keeper, return_exceptions=True)
         if self._client is not None:
-            await self._client.aclose()
+            await aclose(self._client)
 
     async def _keep(self) -> None:
         while self.book.busy:

@@ -21,7 +21,17 @@ from redis.exceptions import TimeoutError as NoReply
 from pgq.errors import ConfigError
 from pgq.script import Verb
 
-__all__ = ["NoReply", "RedisError", "acall", "aconnect_redis", "call", "connect_redis", "hazard", "one_root"]
+__all__ = [
+    "NoReply",
+    "RedisError",
+    "acall",
+    "aclose",
+    "aconnect_redis",
+    "call",
+    "connect_redis",
+    "hazard",
+    "one_root",
+]
 
 TIMEOUT = 1.0  # seconds for a connection and for each reply
 SENTINEL_PORT = 26379
@@ -59,6 +69,13 @@ async def acall(client: Any, verb: Verb) -> Any:
             return await client.evalsha(verb.sha, len(verb.keys), *verb.keys, *verb.args)
         except NoScriptError:
             return await client.eval(verb.text, len(verb.keys), *verb.keys, *verb.args)
+
+
+async def aclose(client: Any) -> None:
+    """Close an async client, and with it those of the sentinels that led to its server."""
+    sentinels = getattr(getattr(client, "connection_pool", None), "sentinel_manager", None)
+    for one in (client, *(sentinels.sentinels if sentinels is not None else ())):
+        await one.aclose()
 
 
 async def hazard(client: Any) -> str | None:

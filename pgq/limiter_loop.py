@@ -26,7 +26,7 @@ from pgq.grants import Answer, Limit, Request, Taken
 from pgq.keyring import MOST, Bearer, Keyring
 from pgq.lane import Board, Lane
 from pgq.limit import acquire, answers, look, pause, report, stamp, take, taken
-from pgq.limiter import NoReply, RedisError, acall, aconnect_redis, hazard
+from pgq.limiter import NoReply, RedisError, acall, aclose, aconnect_redis, hazard
 from pgq.memory import Memory
 from pgq.park import Parker
 from pgq.script import Verb
@@ -107,7 +107,7 @@ class LimiterLoop:
             await asyncio.wait_for(self._serve(), 2)
         except (RedisError, OSError, TimeoutError, psycopg.Error):
             log.warning("the limiter was not told what ended; what is held there lapses after %g s", self._config.lease)
-        await self.client.aclose()
+        await aclose(self.client)
         await asyncio.sleep(0)  # transports of interrupted calls end in the next round of the loop
 
     async def _is_back(self) -> bool:

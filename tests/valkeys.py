@@ -1,4 +1,7 @@
-"""Real servers for one test each: on 127.0.0.1, in a folder of the test's own, ended by pid."""
+"""Real servers for one test each: alone, as a cluster, or watched by a sentinel.
+
+All on 127.0.0.1, in a folder of the test's own, ended by pid.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,9 @@ import random
 import socket
 import subprocess
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +19,7 @@ import redis
 
 from pgq.embedded.binaries import find_valkey
 
+SLOTS = 16_384  # of a cluster
 QUIET = {"save": '""', "appendonly": "no", "bind": "127.0.0.1", "repl-diskless-sync-delay": 0}
 
 
@@ -79,3 +84,70 @@ class Server:
         with suppress(redis.RedisError), self.client() as client:
             return bool(client.ping())
         return False
+
+
+@contextmanager
+def clustered(folder: Path, count: int) -> Iterator[list[Server]]:
+    """Run the nodes of a cluster that is complete."""
+    nodes = [Server(folder, {"cluster-enabled": "yes", "cluster-node-timeout": 2000}) for _ in range(count)]
+    try:
+        for node in nodes:
+            node.start()
+        _join(nodes)
+        yield nodes
+    finally:
+        for node in nodes:
+            node.kill()
+
+
+def url_of(nodes: list[Server]) -> str:
+    """Return the URL of a cluster."""
+    return "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in nodes)
+
+
+def _join(nodes: list[Server]) -> None:
+    for number, node in enumerate(nodes):
+        with node.client() as client:
+            share = range(number * SLOTS // len(nodes), (number + 1) * SLOTS // len(nodes))
+            client.execute_command("CLUSTER", "ADDSLOTS", *share)
+            client.execute_command("CLUSTER", "MEET", "127.0.0.1", nodes[0].port)
+    for node in nodes:
+        with node.client() as client:
+            eventually(lambda client=client: _complete(client, len(nodes)))
+
+
+def _complete(client: Any, count: int) -> bool:
+    found = client.execute_command("CLUSTER INFO")
+    return bool(found["cluster_state"] == "ok" and found["cluster_known_nodes"] == str(count))
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A server, its replica, and the URL by which a sentinel leads to the one of them that is in charge."""
+
+    first: Server
+    second: Server
+    url: str
+
+
+@contextmanager
+def watched(folder: Path) -> Iterator[Pair]:
+    """Run a pair whose second takes over within a second or two of the first's death."""
+    first = Server(folder).start()
+    second = Server(folder, {"replicaof": f"127.0.0.1 {first.port}"}).start()
+    settings = {
+        "bind": "127.0.0.1",
+        "sentinel monitor limits": f"127.0.0.1 {first.port} 1",
+        "sentinel down-after-milliseconds limits": 500,
+        "sentinel failover-timeout limits": 5000,
+    }
+    sentinel = Server(folder, settings, mode=("--sentinel",)).start()
+    try:
+        with sentinel.client() as client:
+            eventually(lambda: client.execute_command("SENTINEL", "REPLICAS", "limits"))
+        with second.client() as client:
+            eventually(lambda: client.info("replication")["master_link_status"] == "up")
+        yield Pair(first, second, f"redis+sentinel://127.0.0.1:{sentinel.port}/limits")
+    finally:
+        for server in (sentinel, second, first):
+            server.kill()

@@ -6,51 +6,23 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from desk import TTL, Desk, granted
 from redis.crc import key_slot
-from valkeys import Server, eventually
+from valkeys import Pair, Server, clustered, eventually, url_of, watched
 
 from pgq import grants, limit
 from pgq.grants import Request, Taken
 from pgq.limiter import RedisError, acall, aconnect_redis, call, connect_redis, hazard
 from pgq.quota import Quota
 
-SLOTS = 16_384
-NODES = 3
-
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a cluster of three nodes."""
-    folder = tmp_path_factory.mktemp("cluster")
-    nodes = [Server(folder, {"cluster-enabled": "yes", "cluster-node-timeout": 2000}) for _ in range(NODES)]
-    try:
-        for node in nodes:
-            node.start()
-        _join(nodes)
-        yield "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in nodes)
-    finally:
-        for node in nodes:
-            node.kill()
-
-
-def _join(nodes: list[Server]) -> None:
-    for number, node in enumerate(nodes):
-        with node.client() as client:
-            share = range(number * SLOTS // NODES, (number + 1) * SLOTS // NODES)
-            client.execute_command("CLUSTER", "ADDSLOTS", *share)
-            client.execute_command("CLUSTER", "MEET", "127.0.0.1", nodes[0].port)
-    for node in nodes:
-        with node.client() as client:
-            eventually(lambda client=client: _complete(client))
-
-
-def _complete(client: Any) -> bool:
-    found = client.execute_command("CLUSTER INFO")
-    return bool(found["cluster_state"] == "ok" and found["cluster_known_nodes"] == str(NODES))
+    with clustered(tmp_path_factory.mktemp("cluster"), 3) as nodes:
+        yield url_of(nodes)
 
 
 @pytest.fixture
@@ -122,31 +94,14 @@ async def test_a_cluster_that_is_away_is_away_like_any_server() -> None:
 
 
 @pytest.fixture
-def watched(tmp_path: Path) -> Iterator[tuple[Server, Server, str]]:
-    """A server, its replica, and the URL by which a sentinel leads to the one of them that is in charge."""
-    first = Server(tmp_path).start()
-    second = Server(tmp_path, {"replicaof": f"127.0.0.1 {first.port}"}).start()
-    settings = {
-        "bind": "127.0.0.1",
-        "sentinel monitor limits": f"127.0.0.1 {first.port} 1",
-        "sentinel down-after-milliseconds limits": 500,
-        "sentinel failover-timeout limits": 5000,
-    }
-    sentinel = Server(tmp_path, settings, mode=("--sentinel",)).start()
-    try:
-        with sentinel.client() as client:
-            eventually(lambda: client.execute_command("SENTINEL", "REPLICAS", "limits"))
-        with second.client() as client:
-            eventually(lambda: client.info("replication")["master_link_status"] == "up")
-        yield first, second, f"redis+sentinel://127.0.0.1:{sentinel.port}/limits"
-    finally:
-        for server in (sentinel, second, first):
-            server.kill()
+def pair(tmp_path: Path) -> Iterator[Pair]:
+    """A server and its replica."""
+    with watched(tmp_path) as pair:
+        yield pair
 
 
-def test_limits_go_on_where_a_replica_takes_over(watched: tuple[Server, Server, str]) -> None:
-    first, second, url = watched
-    client = connect_redis(url)
+def test_limits_go_on_where_a_replica_takes_over(pair: Pair) -> None:
+    first, second, client = pair.first, pair.second, connect_redis(pair.url)
     desk = Desk(client, "pgq")
     queue = desk.queue(5, per=3600.0)
     desk.take(queue, "a", 3)
