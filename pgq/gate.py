@@ -177,10 +177,12 @@ class Gate:
             self._changed(batch, refund=not started)
 
     def _changed(self, batch: Batch, *, refund: bool = False) -> None:
+        woken = bool(self._dirty) and not self.short  # once is enough: it costs 2.6 us (2026-11-26)
         self._dirty.add(batch.lease)
         if self.short == "concurrency" or (refund and self.short == "rate"):
             self.opens_at = 0.0  # our own end, or what we did not use, makes room: ask at once
-        self.wake()
+        if not woken:
+            self.wake()
 
     def reports(self) -> list[Held]:
         """Return what the limiter should know of permits that changed."""
@@ -195,6 +197,8 @@ class Gate:
                 self._dirty.discard(batch.lease)
                 if not open_:
                     del self.batches[batch.lease]
+        if self._dirty:
+            self.wake()
 
     def held(self) -> list[Held]:
         """Return every permit that is held."""

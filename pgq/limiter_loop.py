@@ -34,7 +34,7 @@ from pgq.task import Dead, HandBack, Outcome, Snooze, Task, Throttled
 
 log = logging.getLogger("pgq")
 
-GATHER = 0.005  # seconds that ends of runs gather before they are reported, unless somebody asks for permits meanwhile
+GATHER = 0.02  # seconds that ends of runs gather before they are reported, unless somebody asks for permits meanwhile
 AWAY = (0.05, 1.0)  # seconds: first and longest pause between two looks whether the limiter is back
 HORIZON = 3600.0  # seconds: who would wait longer is not told its turn, but to ask again some time in the hour after
 WAIT = 1.0  # seconds that a task with keys waits at a time while the limiter is away
