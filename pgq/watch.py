@@ -1,8 +1,9 @@
 """The watch over limits, a step of upkeep: show in Postgres where they stand, and let go of what nobody holds.
 
 Holds lapse by themselves with the lease of whoever took them. What Postgres knows is sooner: a permit of a queue that
-no task being processed carries, at two looks in a row, belongs to nobody (a claim that never came to be, a worker that
-died). The other direction, tasks whose hold is missing, is each holder's own: it renews what it runs, come what may.
+no task being processed carries, although it was granted longer ago than a round of upkeep, or at two looks in a row,
+belongs to nobody (a claim that never came to be, a worker that died). The other direction, tasks whose hold is missing,
+is each holder's own: it renews what it runs, come what may.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import psycopg
 from pgq.config import Config
 from pgq.db import Call, arun
 from pgq.grants import WHATEVER, Limit, Standing, key_limit, keys_place, queue_limit
-from pgq.limit import look, report, standings
+from pgq.limit import look, micro, report, standings
 from pgq.limiter import RedisError, acall, one_root
 from pgq.quota import KeyLimit, Quota, kind_of
 
@@ -57,12 +58,20 @@ class Watch:
         permits = {_text(permit) for permit in await self._client.zrange(limit.keys[1], 0, -1)}
         carried = {lease.hex for _, lease, *_ in await arun(conn, Call("held", {"queue": queue}))}
         strange = permits - carried
-        orphans = strange & self._suspects.get(queue, set())
+        orphans = strange & (self._suspects.get(queue, set()) | await self._old(limit, sorted(strange)))
         self._suspects[queue] = strange - orphans
         if orphans:
             pairs = [(limit, (permit, WHATEVER, 0)) for permit in sorted(orphans)]
             await acall(self._client, report(self._config.lease, pairs))
             log.warning("%d permits of queue %s belonged to nobody; released", len(orphans), queue)
+
+    async def _old(self, limit: Limit, permits: Sequence[str]) -> set[str]:
+        """Return those that were granted long ago, by the limiter's clock: any worker's first look may find them."""
+        if not permits:
+            return set()
+        book = await self._client.hmget(limit.keys[2], ["now", *(f"s:{permit}" for permit in permits)])
+        now, granted = int(book[0] or 0), zip(permits, book[1:], strict=True)
+        return {permit for permit, at in granted if at and now - int(at) > micro(self._config.upkeep)}
 
     async def _keys(self, conn: psycopg.AsyncConnection) -> dict[Limit, int]:
         """Return the keys that were denied most, and how often."""

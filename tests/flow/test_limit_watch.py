@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -42,6 +43,21 @@ async def test_a_permit_that_no_task_carries_is_released_at_the_second_look(
     await acall(client, take(gate.limit, 30, "", 0, [("early", 0, 0)]))
     await watch.look(aconn)
     assert taken(await acall(client, take(gate.limit, 30, "late", 5))).granted == 4
+
+
+@pytest.mark.parametrize(("upkeep", "free"), [(0.001, 5), (300.0, 2)])
+async def test_a_permit_that_was_granted_long_ago_and_carried_by_no_task_is_released_at_the_first_look(
+    upkeep: float, free: int, config: pgq.Config, conn: psycopg.Connection, aconn: psycopg.AsyncConnection, client: Any
+) -> None:
+    """By whichever worker's: with many of them, one seldom looks twice."""
+    make_queue(conn, "q", concurrency=5)
+    gate = Gate(own_limit(config.limit_prefix, Settings(name="q", concurrency=5)))
+    await acall(client, hold(30, [], gate.limit.born, complete=True, units=True))
+    await acall(client, take(gate.limit, 30, uuid.uuid4().hex, 3))
+    await client.time()  # some microseconds pass
+    await acall(client, take(gate.limit, 30, "", 0))
+    await Watch(replace(config, upkeep=upkeep), client).look(aconn)
+    assert taken(await acall(client, take(gate.limit, 30, "next", 5))).granted == free
 
 
 async def test_postgres_shows_where_queues_and_the_busiest_keys_stand(
