@@ -73,7 +73,8 @@ def test_what_ended_early_stays_where_it_is_when_the_rest_is_stamped_handed_back
     assert desk.sums(queue) == (2, 0)
     desk.wait(0.5)
     assert desk.sums(queue) == (2, 0)
-    desk.wait(0, 1)
+    desk.wait(0.5)
+    assert desk.sums(queue) == (0, 0)
     assert desk.keys() == set()
 
 
