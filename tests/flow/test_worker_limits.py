@@ -10,9 +10,10 @@ from typing import Any
 
 import psycopg
 import pytest
-from serving import burst, eventually, serving, task_row, until_status
+from serving import all_ended, burst, eventually, listening, serving, task_row, until_status
 
 import pgq
+from pgq.cli.settings import change, change_limit
 from pgq.grants import queue_limit
 from pgq.limit import look, standings
 from pgq.limiter import acall, aconnect_redis
@@ -146,6 +147,24 @@ async def test_an_exhausted_key_delays_only_its_own_tasks(config: pgq.Config, ac
         " from pgq.tasks where status = 'pending'"
     )).fetchall()  # fmt: skip
     assert rows == [(299, True, 0, 1, "customer:greedy")]
+    said = await aconn.execute("select pgq.explain(max(id)) from pgq.tasks where limit_keys = '{customer:greedy}'")
+    ((sentence,),) = await said.fetchall()
+    assert sentence.startswith("throttled by customer:greedy until 2")
+
+
+async def test_tasks_of_a_busy_key_spend_one_attempt_and_are_sent_back_a_few_times_at_most(
+    config: pgq.Config, aconn: psycopg.AsyncConnection
+) -> None:
+    shop = Shop()
+    shop.app.key_limit("customer", rate=pgq.Rate(30, per=1))
+    await shop.app.adeclare(aconn)
+    await fill(shop, aconn, 100, limit_key="customer:busy")
+    async with serving(shop.app, config), serving(shop.app, config):
+        await all_ended(aconn, 100)
+    assert shop.fullest(1) <= 30
+    ((attempts, bounces),) = await (await aconn.execute("select max(attempts), max(bounces) from pgq.tasks")).fetchall()
+    assert attempts == 1
+    assert 1 <= bounces <= 4
 
 
 async def test_the_slots_of_a_key_are_used_again_as_soon_as_they_are_free(
@@ -267,6 +286,30 @@ async def test_a_changed_limit_reaches_running_workers(config: pgq.Config, aconn
         await aconn.execute("update pgq.queues set concurrency = 4")
         await shop.started(4, seconds=2)
         assert shop.running == 4
+        shop.gate.set()
+        await shop.started(20)
+    assert shop.peak == 4
+
+
+async def test_a_limit_changed_by_the_command_line_reaches_running_workers_within_a_second(
+    config: pgq.Config, aconn: psycopg.AsyncConnection, conn: psycopg.Connection
+) -> None:
+    """Long before they would look again by themselves."""
+    shop = Shop(concurrency=1, rate_limit=pgq.Rate(1, per=3600))
+    shop.app.key_limit("customer", concurrency=1)
+    await shop.app.adeclare(aconn)
+    shop.gate.clear()
+    await fill(shop, aconn, 20)
+    async with serving(shop.app, replace(config, poll=60)) as worker:
+        await listening(worker)
+        await shop.started(1)
+        change(conn, "q", {"concurrency": 4, "rate_max": 3})
+        await shop.started(3, seconds=1)
+        assert shop.running == 3
+        change(conn, "q", {"rate_max": None, "rate_per": None})
+        await shop.started(4, seconds=1)
+        change_limit(conn, "customer", {"concurrency": 7})
+        await eventually(lambda: asyncio.sleep(0, worker.permits.keyring.kinds["customer"].quota.slots == 7), 1)
         shop.gate.set()
         await shop.started(20)
     assert shop.peak == 4

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from desk import TTL, Desk
+from valkeys import eventually
 
-from pgq.grants import Limit, Taken
-from pgq.quota import Quota
+from pgq.grants import Limit, Request, Taken, key_limit, queue_limit
+from pgq.limit import acquire, hold, take
+from pgq.limiter import call
+from pgq.quota import KeyLimit, Quota
 
 SLACK = 0.05  # of a window of one second
 
@@ -191,6 +195,17 @@ def test_what_nobody_asks_for_again_goes_by_itself(desk: Desk) -> None:
     desk.take(queue, "a", 3)
     lives = [desk.client.pttl(key) / 1000 for key in queue.keys]
     assert all(100.5 + 1 >= life > 100 for life in lives)
+
+
+def test_the_memory_of_an_idle_limit_is_back_at_zero_without_anybody_looking(client: Any, prefix: str) -> None:
+    queue = queue_limit(prefix, "q", Quota(3, 0.1, 3))
+    key = key_limit(prefix, "k:a", KeyLimit("k", Quota(1, 0.1, 1)))
+    call(client, hold(0.1, [], queue.born, complete=True, units=True))
+    call(client, hold(0.1, [], key.born, complete=True, units=True))
+    call(client, take(queue, 0.1, "a", 3))
+    call(client, acquire(prefix, 0.1, [Request(permit, (key,)) for permit in "ab"]))
+    assert client.exists(*queue.keys, *key.keys) == 6
+    eventually(lambda: client.exists(*queue.keys, *key.keys) == 0, seconds=5)
 
 
 def test_a_caller_with_a_shorter_lease_does_not_cut_the_holds_of_another_short(desk: Desk) -> None:
