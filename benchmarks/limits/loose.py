@@ -35,30 +35,46 @@ CASES: Mapping[str, Case] = {
     "drain, rate": Case(RATE),
     "drain, concurrency": Case(SLOTS),
     "drain, rate and concurrency": Case(BOTH),
+}
+KEYED: Mapping[str, Case] = {
     f"drain, {TENANTS:,} keys with a rate": Case(tenant=RATE),
     f"drain, {TENANTS:,} keys with both": Case(tenant=BOTH),
 }
+ROUNDS = 3  # in each repetition; one measurement may be off by a tenth, whatever it measures
 
 
 def run(outcome: Outcome, bench: Bench, repetition: int) -> None:
-    """Drain once without a limit before each drain with one; a quick run does so only once, and has few cases."""
-    free = 0.0
-    for place, (name, case) in enumerate(CASES.items()):
-        if bench.quick and BOTH not in (case.queue, case.tenant):
-            continue
-        if not free or not bench.quick:
-            metrics = measure(outcome, bench, FREE, None)
-            free = metrics["tasks_per_s"]
-            outcome.add(FREE, repetition * len(CASES) + place, metrics)
-        metrics = measure(outcome, bench, name, case)
-        ratio = metrics["tasks_per_s"] / free
-        outcome.add(name, repetition, {"tasks_per_s": metrics["tasks_per_s"], "ratio_to_no_limit": ratio, **metrics})
-        bench.say(f"limits: {name}: {metrics['tasks_per_s']:,.0f}/s, {ratio:.2f} of {free:,.0f} without")
+    """Drain by turns without a limit and with each; keys once, for they take long. A quick run has few cases."""
+    rounds, free = bench.size(ROUNDS, 1), 0.0
+    for number in range(repetition * rounds, (repetition + 1) * rounds):
+        free = plainly(outcome, bench, number)
+        # Whoever comes right after another may profit from it or suffer, so the order changes.
+        names = list(CASES)[number % len(CASES) :] + list(CASES)[: number % len(CASES)]
+        for name in ["drain, rate and concurrency"] if bench.quick else names:
+            compare(outcome, bench, number, name, CASES[name], free)
+    for name, case in KEYED.items():
+        if not bench.quick or case.tenant == BOTH:
+            compare(outcome, bench, repetition, name, case, free)
+
+
+def plainly(outcome: Outcome, bench: Bench, number: int) -> float:
+    """Drain without a limit; returns the rate."""
+    metrics = measure(outcome, bench, FREE, None)
+    outcome.add(FREE, number, metrics)
+    return metrics["tasks_per_s"]
+
+
+def compare(outcome: Outcome, bench: Bench, number: int, name: str, case: Case, free: float) -> None:
+    """Drain with a limit, and compare the rate with that of the last drain without one."""
+    metrics = measure(outcome, bench, name, case)
+    ratio = metrics["tasks_per_s"] / free
+    outcome.add(name, number, {"tasks_per_s": metrics["tasks_per_s"], "ratio_to_no_limit": ratio, **metrics})
+    bench.say(f"limits: {name}: {metrics['tasks_per_s']:,.0f}/s, {ratio:.2f} of {free:,.0f} without")
 
 
 def measure(outcome: Outcome, bench: Bench, name: str, case: Case | None) -> dict[str, float]:
     """Drain once; None stands for no limit, and a worker that knows of no limiter."""
-    tasks = bench.size(30_000, 1_000)
+    tasks = bench.size(10_000 if case is not None and case.tenant.binds else 60_000, 1_000)
     with (
         bench.database() as dsn,
         psycopg.connect(dsn, autocommit=True) as conn,

@@ -4,8 +4,9 @@ Timed, each part on a fresh database and by turns in every repetition:
 
 - `script …`: calls of one script by one client on one connection, from building the call to reading the reply. `take`
   reports the end of what it took before in the same call; `acquire` and `report` of 100 tasks take turns.
-- `drain …`: the drain of the scenario `drain`, of 30,000 tasks by one process; right before each one with a limit that
-  does not bind one without any, to which `ratio_to_no_limit` compares it (a quick run has only one for all).
+- `drain …`: the drain of the scenario `drain`, of 60,000 tasks by one process (10,000 with keys), three times in each
+  repetition: one without any limit, then one with each kind of limit that does not bind, in changing order, which
+  `ratio_to_no_limit` compares with it.
 - `rate of …`: two processes empty a queue whose rate binds. `utilisation` is how much of that rate was used from the
   first start on, for whole windows, while a backlog waited; `fullest_window` is the most starts in any window.
 - `… free behind … of an exhausted key`: from the resume of the paused queue, where the crowd of the exhausted key is
