@@ -10,9 +10,10 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import inf
+from time import monotonic
 from uuid import UUID
 
-from pgq.grants import Held, Limit, Taken, queue_limit
+from pgq.grants import Held, Limit, Taken, Told, queue_limit, since
 from pgq.queue import Settings
 from pgq.quota import Quota
 
@@ -29,6 +30,7 @@ class Batch:
     asked_at: float  # before the request was sent, so never later than the grant
     used: int
     open: int
+    ended_at: float = inf  # when the last of those that ended did so
 
 
 class Gate:
@@ -174,6 +176,7 @@ class Gate:
         if batch is not None and batch.open > 0:
             batch.open -= 1
             batch.used -= not started
+            batch.ended_at = monotonic()
             self._changed(batch, refund=not started)
 
     def _changed(self, batch: Batch, *, refund: bool = False) -> None:
@@ -184,14 +187,14 @@ class Gate:
         if not woken:
             self.wake()
 
-    def reports(self) -> list[Held]:
+    def reports(self, now: float) -> list[Told]:
         """Return what the limiter should know of permits that changed."""
         changed = [self.batches[lease] for lease in self._dirty]
-        return [(batch.lease.hex, batch.used, batch.open) for batch in changed]
+        return [(batch.lease.hex, batch.used, batch.open, since(batch.ended_at, now)) for batch in changed]
 
-    def reported(self, reports: list[Held]) -> None:
+    def reported(self, reports: list[Told]) -> None:
         """Forget what the limiter knows now, unless it changed meanwhile."""
-        for name, used, open_ in reports:
+        for name, used, open_, *_ in reports:
             batch = self.batches[UUID(name)]
             if (batch.used, batch.open) == (used, open_):
                 self._dirty.discard(batch.lease)

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pgq.quota import KeyLimit, Quota
+from pgq.quota import MICROSECONDS, KeyLimit, Quota
 
 WHATEVER = 2**31 - 1  # units: more than any permit has, so that a report takes none away
 FORGOTTEN = "forgotten"  # the server lost its memory: nothing is granted until `hold` has told it what runs
 
 Held = tuple[str, int, int]  # a permit: its name, the units it used, the tasks it runs now
+Told = Held | tuple[str, int, int, int]  # the same, and perhaps how many microseconds ago a task of it ended last
+
+
+def since(then: float, now: float) -> int:
+    """Return the microseconds from one moment to another (seconds), never too many; 0 for one that is not over."""
+    return max(int((now - then) * MICROSECONDS), 0) if then < now else 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import inf
+from time import monotonic
 from typing import Any
 
 from pgq.grants import Answer, Held, Limit, Request, key_limit
@@ -58,7 +59,7 @@ class Keyring:
         self.waiting: list[Bearer] = []
         self.door: dict[Bearer, tuple[float, float]] = {}  # of those waiting: when to ask again, how long they may stay
         self.bearers: dict[int, Bearer] = {}  # by task id
-        self.over: list[tuple[Limit, Held]] = []  # what ended and was not reported yet
+        self.over: list[tuple[float, Limit, Held]] = []  # what ended, when, and was not reported yet
         self._prefix = prefix
         self._wake = wake
 
@@ -123,10 +124,15 @@ class Keyring:
         bearer = self.bearers.get(task.id)
         if bearer is not None and bearer.task is task:
             del self.bearers[task.id]
-            self.over += bearer.held(bearer.units if started else 0, 0)
+            self.let_go(bearer, bearer.units if started else 0)
             for limit in bearer.limits:
                 self._call_in(limit)
             self._wake()
+
+    def let_go(self, bearer: Bearer, units: int) -> None:
+        """Note that somebody's permits are held no more, and how many units of them were used."""
+        now = monotonic()
+        self.over += ((now, limit, held) for limit, held in bearer.held(units, 0))
 
     def _call_in(self, limit: Limit) -> None:
         """Let the first of those at the door who need this limit ask at once: a task of it ended here."""

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from pgq.grants import Answer, Held, Limit, Request, Standing, Taken, keys_place
+from pgq.grants import Answer, Held, Limit, Request, Standing, Taken, Told, keys_place
 from pgq.quota import MICROSECONDS
 from pgq.script import Verb
 
 
-def take(limit: Limit, ttl: float, permit: str, want: int, reports: Iterable[Held] = ()) -> Verb:
+def take(limit: Limit, ttl: float, permit: str, want: int, reports: Iterable[Told] = ()) -> Verb:
     """Ask for up to `want` permits of one limit under one name, and report on others in the same call."""
-    words = [word for report in reports for word in report]
+    words = [word for report in reports for word in _aged(report)]
     return Verb("take", (*limit.keys, limit.born), ("", micro(ttl), *limit.quota.words(), permit, want, *words))
 
 
@@ -55,9 +55,9 @@ def _answer(limits: list[Limit], granted: int, wait: int, number: int) -> Answer
     return Answer(granted=False, wait=None if granted < 0 else wait / MICROSECONDS, limit=limits[number - 1])
 
 
-def report(ttl: float, held: Iterable[tuple[Limit, Held]]) -> Verb:
+def report(ttl: float, told: Iterable[tuple[Limit, Told]]) -> Verb:
     """Say what permits of several limits (of one hash slot) used and still run."""
-    keys, settings, words, _ = _spelled(held)
+    keys, settings, words, _ = _spelled((limit, _aged(permit)) for limit, permit in told)
     return Verb("report", keys, ("", micro(ttl), *settings, *words))
 
 
@@ -129,7 +129,12 @@ class _Numbers:
         return self._found[limit.place, limit.name][0]
 
 
-def _spelled(held: Iterable[tuple[Limit, Held]]) -> tuple[list[str], list[str], list[str | int], int]:
+def _aged(permit: Told) -> tuple[str, int, int, int]:
+    """Return a permit with the time since its last end; where nobody said it, that is now."""
+    return permit if len(permit) == 4 else (*permit, 0)  # noqa: PLR2004 - the fourth word
+
+
+def _spelled(held: Iterable[tuple[Limit, Told]]) -> tuple[list[str], list[str], list[str | int], int]:
     """Return keys, settings and permits as `report` and `hold` read them, and how many permits there are."""
     given = list(held)
     limits = _Numbers(limit for limit, _ in given)

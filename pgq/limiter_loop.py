@@ -22,7 +22,7 @@ import psycopg
 
 from pgq.config import Config
 from pgq.gate import Gate
-from pgq.grants import Answer, Limit, Request, Taken
+from pgq.grants import Answer, Limit, Request, Taken, since
 from pgq.keyring import MOST, Bearer, Keyring
 from pgq.lane import Board, Lane
 from pgq.limit import acquire, answers, look, pause, report, stamp, take, taken
@@ -168,7 +168,7 @@ class LimiterLoop:
                 self._start(bearer, now)
             else:
                 self.keyring.remove(bearer)
-                self.keyring.over += bearer.held(0, 0)  # what was asked may still be granted
+                self.keyring.let_go(bearer, 0)  # what was asked may still be granted
                 self._back(bearer.lane, bearer.task, Snooze(WAIT))
         self._board.hungry.set()
 
@@ -208,9 +208,9 @@ class LimiterLoop:
         if gate.limited and gate.unknown:
             await self.memory.restore_queue(gate, lane.settings.name)
             gate.unknown = False
-        reports = gate.reports()
-        permit, want = (gate.ask[0].hex, gate.ask[1]) if gate.ask is not None else ("", 0)
         asked_at = monotonic()
+        reports = gate.reports(asked_at)
+        permit, want = (gate.ask[0].hex, gate.ask[1]) if gate.ask is not None else ("", 0)
         got = taken(await self.say(take(gate.limit, self._config.lease, permit, want, reports)))
         gate.reported(reports)
         if got.forgotten:
@@ -228,9 +228,9 @@ class LimiterLoop:
             await self.say(pause(self._config.lease, seconds, limits))
             del self.pauses[0]
         if ring.over:
-            reports = ring.over[:1000]
-            await self.say(report(self._config.lease, reports))
-            del ring.over[: len(reports)]
+            over, now = ring.over[:1000], monotonic()
+            await self.say(report(self._config.lease, [(limit, (*held, since(at, now))) for at, limit, held in over]))
+            del ring.over[: len(over)]
         await self.memory.publish(ring.kinds)
         if self.memory.keys_unknown and (ring.waiting or ring.bearers):
             await self.memory.restore_keys(ring)
@@ -251,7 +251,7 @@ class LimiterLoop:
                     self.keyring.answered(bearer, answer)
                     self._start(bearer, asked_at) if answer.granted else self._deny(bearer, answer)
             elif answer.granted:  # it was cancelled meanwhile
-                self.keyring.over += bearer.held(0, 0)
+                self.keyring.let_go(bearer, 0)
 
     async def _acquire(self, requests: list[Request]) -> list[Answer] | None:
         """Ask for keys; None where the limiter must be told first what runs. Asked again, a permit is good as new."""

@@ -170,15 +170,15 @@ local function renewed(limit, permit, now)
 end
 
 -- The part of a report that is about the window. While tasks of the permit run, a unit above one for each of them is
--- of a task that has ended: it counts from now on, under a name of its own, and waits for none of the others.
-local function settle(limit, permit, units, count, now)
+-- of a task that has ended: it counts from that end, under a name of its own, and waits for none of the others.
+local function settle(limit, permit, units, count, over)
   local began = tonumber(redis.call('ZSCORE', limit.window, permit) or nil)
   if not began then
     return
   end
   local apart = noted(limit, 'e:' .. permit)
   local left = math.min(noted(limit, 'w:' .. permit), math.max(units - apart, 0))
-  local ended = math.min(began, now)
+  local ended = math.min(began, over)
   if count > 0 and left > count then
     apart = apart + left - count
     local name = permit .. '#' .. exact(apart)
@@ -193,9 +193,10 @@ local function settle(limit, permit, units, count, now)
   end
 end
 
--- Bring a permit down to the `units` it used and the `count` it still runs; nothing here ever raises either.
-local function report(limit, permit, units, count, now)
-  settle(limit, permit, units, count, now)
+-- Bring a permit down to the `units` it used and the `count` it still runs; nothing here ever raises either. The last of
+-- its tasks that ended did so at `over`: what a report takes to arrive costs no share of the rate.
+local function report(limit, permit, units, count, over)
+  settle(limit, permit, units, count, over)
   if count > 0 then
     local lapses = tonumber(redis.call('ZSCORE', limit.running, permit) or nil)
     if lapses and count < noted(limit, 'r:' .. permit) then
@@ -204,8 +205,8 @@ local function report(limit, permit, units, count, now)
     return
   end
   local granted = noted(limit, 's:' .. permit)
-  if granted > 0 and units > 0 and now > granted then
-    local took = now - granted
+  if granted > 0 and units > 0 and over > granted then
+    local took = over - granted
     if limit.took > 0 then -- one that took very long says little of the next
       took = limit.took * 0.8 + math.min(took, limit.took * 4) * 0.2
     end

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from pgq import grants, limit
-from pgq.grants import Answer, Held, Limit, Request, Standing, Taken
+from pgq.grants import Answer, Held, Limit, Request, Standing, Taken, Told
 from pgq.limit import micro
 from pgq.limiter import call
 from pgq.quota import KeyLimit, Quota
@@ -44,7 +44,7 @@ class Desk:
         """Tell the server that nothing runs under any key."""
         self.client.set(self.key("any").born, 1)
 
-    def take(self, one: Limit, permit: str, want: int = 1, reports: tuple[Held, ...] = ()) -> Taken:
+    def take(self, one: Limit, permit: str, want: int = 1, reports: tuple[Told, ...] = ()) -> Taken:
         return limit.taken(self.say(limit.take(one, TTL, permit, want, reports)))
 
     def acquire(self, *requests: Request) -> list[Answer]:
@@ -52,8 +52,8 @@ class Desk:
         assert found is not None
         return found
 
-    def report(self, *held: tuple[Limit, Held]) -> int:
-        return int(self.say(limit.report(TTL, held)))
+    def report(self, *told: tuple[Limit, Told]) -> int:
+        return int(self.say(limit.report(TTL, told)))
 
     def hold(self, *held: tuple[Limit, Held], complete: bool = False, units: bool = False, ttl: float = TTL) -> int:
         return int(self.say(limit.hold(ttl, held, held[0][0].born, complete=complete, units=units)))

@@ -92,11 +92,11 @@ class Model:
         self.hold(permit, units, count)
         self.granted |= {permit} & self.tokens.keys()
 
-    def report(self, permit: str, units: int, count: int) -> None:
+    def report(self, permit: str, units: int, count: int, ago: int = 0) -> None:
         """Bring a permit down to what it used and still runs; what ended before the rest counts by itself."""
         before, at = self.log.pop(permit, (0, 0))
         apart = self.apart.pop(permit, 0)
-        left, ended = min(before, max(units - apart, 0)), min(at, self.seen)
+        left, ended = min(before, max(units - apart, 0)), min(at, self.seen - ago)
         if count and left > count:
             apart += left - count
             there, _ = self.log.get(f"{permit}#{apart}", (0, 0))

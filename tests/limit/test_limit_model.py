@@ -78,6 +78,16 @@ def test_the_audit_counts_what_may_start_at_the_two_ends_of_a_window() -> None:
     assert audit.fullest() == 3
 
 
+def test_the_audit_believes_that_some_of_a_permit_ended_before_the_rest() -> None:
+    audit = Audit(Quota(3, 1.0))
+    audit.granted("a", 3, 0)
+    audit.reported("a", 3, 1, 10_000)
+    audit.granted("b", 2, 1_010_001)
+    assert audit.fullest() == 3
+    audit.granted("c", 1, 1_050_000)
+    assert audit.fullest() == 4
+
+
 def test_the_audit_believes_an_early_end_and_a_refund() -> None:
     audit = Audit(Quota(2, 1.0))
     audit.granted("a", 2, 0)

@@ -61,6 +61,26 @@ def test_units_of_a_batch_count_each_from_its_own_end(desk: Desk) -> None:
     assert desk.take(queue, "d", 3) == Taken(1, pytest.approx(0.03, abs=2e-6), "rate")
 
 
+def test_units_count_from_the_end_itself_however_late_it_is_reported(desk: Desk) -> None:
+    queue = desk.queue(2, per=1.0)
+    desk.take(queue, "a", 2)
+    desk.wait(0.2)
+    desk.report((queue, ("a", 2, 1, 190_000)))
+    assert desk.take(queue, "b").wait == pytest.approx(0.81, abs=2e-6)
+    desk.report((queue, ("a", 2, 0, 170_000)))
+    desk.wait(0.81, 1)
+    assert desk.take(queue, "c", 2) == Taken(1, pytest.approx(0.02, abs=2e-6), "rate")
+
+
+def test_an_end_that_comes_along_with_the_next_request_is_as_old_as_it_says(desk: Desk) -> None:
+    queue = desk.queue(1, per=1.0)
+    desk.take(queue, "a")
+    desk.wait(1.01)
+    assert desk.take(queue, "b", 1, (("a", 1, 0, 1_000_000),)) == Taken(0, pytest.approx(1e-6), "rate")
+    assert desk.take(queue, "c", 1, (("a", 1, 0, 1_000_002),)) == Taken(1)
+    assert desk.sums(queue) == (1, 1)
+
+
 def test_what_ended_early_stays_where_it_is_when_the_rest_is_stamped_handed_back_or_lapses(desk: Desk) -> None:
     queue = desk.queue(4, per=1.0)
     desk.take(queue, "a", 4)

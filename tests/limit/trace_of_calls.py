@@ -50,6 +50,7 @@ class Trace:
         self.true = self.clock = EPOCH
         self.count = 0
         self.mine: dict[tuple[str, str], list[int]] = {}  # (limit, permit): units used and tasks that run, as we know
+        self.since: dict[tuple[str, str], int] = {}  # the same: no task of it ended before that and was not reported
         self.lost: list[Any] = []  # calls whose replies never came
 
     def story(self, steps: int) -> Step:
@@ -110,6 +111,7 @@ class Trace:
         model = self.models[one.name]
         self.come([one])
         self.tell(reports)
+        self.come([one])
         for _ in range(1 + twice):
             expected = model.take(permit, want)
         got = limit.taken(reply)
@@ -149,6 +151,7 @@ class Trace:
         for name, permit, units, count in granted:
             if count:
                 self.mine[name, permit] = [units, count]
+                self.since[name, permit] = self.true
                 if name in self.audits:
                     self.audits[name].granted(permit, units, self.true)
 
@@ -157,10 +160,15 @@ class Trace:
         if self.lost:
             yield from self.lost.pop(self.rng.randrange(len(self.lost)))()
 
-    def changes(self, pairs: list[tuple[str, str]]) -> list[tuple[str, grants.Held]]:
-        """Let some tasks end or go back unused."""
+    def changes(self, pairs: list[tuple[str, str]]) -> list[tuple[str, grants.Told]]:
+        """Let some tasks end or go back unused; now, or a while ago and nobody had said so."""
         chosen = self.rng.sample(pairs, min(len(pairs), self.rng.randint(1, 3)))
-        return [(name, (permit, *map(self.rng.randint, (0, 0), self.mine[name, permit]))) for name, permit in chosen]
+        return [(name, self.change(name, permit)) for name, permit in chosen]
+
+    def change(self, name: str, permit: str) -> grants.Told:
+        units, count = map(self.rng.randint, (0, 0), self.mine[name, permit])
+        longest = self.true - max(self.since[name, permit], self.true - micro(TTL))
+        return permit, units, count, self.rng.choice([0, self.rng.randint(0, longest)])
 
     def report(self) -> Step:
         if self.mine:
@@ -170,12 +178,14 @@ class Trace:
             self.come(self.limits[name] for name, _ in changes)
             self.tell(changes)
 
-    def tell(self, changes: list[tuple[str, grants.Held]]) -> None:
-        for name, (permit, units, count) in changes:
+    def tell(self, changes: list[tuple[str, grants.Told]]) -> None:
+        for name, (permit, units, count, *rest) in changes:
+            ago = sum(rest)
             self.mine[name, permit] = [units, count]
-            self.models[name].report(permit, units, count)
+            self.since[name, permit] = self.true  # what ends from now on has not ended before
+            self.models[name].report(permit, units, count, ago)
             if name in self.audits:
-                self.audits[name].reported(permit, units, count, self.true)
+                self.audits[name].reported(permit, units, count, self.true - ago)
 
     def stamp(self) -> Step:
         if held := self.held():

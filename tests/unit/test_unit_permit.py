@@ -224,7 +224,7 @@ def test_what_may_have_been_granted_is_given_back_unused(book: Book, clock: Cloc
     assert book.busy
     steps, _ = said(book.beat(), 1, b"born")
     assert names(steps) == ["report", "GET"]
-    assert steps[0].args[-2:] == (0, 0)
+    assert steps[0].args[-3:-1] == (0, 0)
     assert not book.busy
 
 
@@ -233,7 +233,7 @@ def test_who_runs_without_a_permit_used_what_may_have_been_granted(book: Book, c
     assert said(one.once(), Away())[1] is True
     assert one.holding is None
     steps, _ = said(book.beat(), 1, b"born")
-    assert steps[0].args[-2:] == (4, 0)
+    assert steps[0].args[-3:-1] == (4, 0)
 
 
 def test_who_waits_for_the_limiter_looks_four_times_a_second(book: Book, clock: Clock) -> None:
@@ -255,7 +255,7 @@ def test_what_was_asked_for_is_given_back_when_the_one_who_asked_is_gone(book: B
     next(one.once())  # interrupted before the reply
     steps, _ = said(one.undo(), 1)
     assert names(steps) == ["report"]
-    assert steps[0].args[-2:] == (0, 0)
+    assert steps[0].args[-3:-1] == (0, 0)
 
 
 def test_who_was_denied_has_nothing_to_give_back(book: Book, clock: Clock) -> None:
@@ -354,7 +354,7 @@ def test_what_is_given_back_while_it_is_renewed_is_given_back_again(book: Book, 
     with pytest.raises(StopIteration):
         beat.send(0)
     steps, _ = said(book.beat(), 1, b"born")
-    assert steps[0].args[-3:] == ("web/x", 3, 0)
+    assert steps[0].args[-4:] == ("web/x", 3, 0, 0)
     assert not book.busy
 
 
