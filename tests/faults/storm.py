@@ -32,7 +32,7 @@ class Feeder(threading.Thread):
         self.keys: dict[int, set[str]] = {number: set() for number in range(len(kinds))}  # by number of the kind
         self._dsn = dsn
         self._ledger = ledger
-        self._started = Tail(ledger, "start")
+        self._tail = Tail(ledger, "start")
         self._kinds = kinds
         self._deep = deep
         self._end = threading.Event()
@@ -54,7 +54,7 @@ class Feeder(threading.Thread):
                     self._end.wait(0.2)
 
     def _fill(self, conn: psycopg.Connection, number: int, task: Any, arguments: dict[str, Any]) -> None:
-        missing = self._deep - len(self.keys[number] - self._started.look())
+        missing = self._deep - len(self.keys[number] - self._tail.look())
         if missing > 0:
             self.keys[number].update(enqueue_many(conn, self._ledger, task, missing, **arguments))
 
