@@ -30,7 +30,7 @@ ANSWER = 5.0  # seconds it may take to answer
 
 
 class Doorbell:
-    """Listens on its own connection and passes each note on as (kind, rest): ring, cancel, settings."""
+    """Listens on its own connection and passes each note on as (kind, rest): ring, cancel, settings, closed."""
 
     def __init__(self, dsn: str, heard: Callable[[str, str], None]) -> None:
         self.works = False

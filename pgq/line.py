@@ -84,6 +84,11 @@ class Line:
                 lane.rung = True
         self._board.hungry.set()
 
+    def close(self, queue: str, seconds: float) -> None:
+        """Claim nothing of a queue for a while: somebody it works for said "not now" to another worker."""
+        if lane := self._board.lanes.get(queue):
+            lane.gate.close(monotonic() + seconds)
+
     def reload(self) -> None:
         """Read the settings again at once."""
         self._settings_at = 0.0

@@ -6,6 +6,7 @@ thread; the rest is noted, and the loop says it.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -13,7 +14,11 @@ from itertools import groupby
 from time import monotonic
 from typing import Any
 
+import psycopg
+
 from pgq.config import Config
+from pgq.connect import aconnect
+from pgq.db import Call, arun
 from pgq.gate import own_limit
 from pgq.grants import Held, Limit
 from pgq.lane import Board, Lane
@@ -48,6 +53,7 @@ class Permits:
         self._back = back
         self._running = running
         self._sync_client: Any = None  # the heartbeat's, in its thread
+        self._telling: set[asyncio.Task[None]] = set()
         self.loop = LimiterLoop(config, board, worker_id, back)
         self.keyring = self.loop.keyring
 
@@ -108,11 +114,27 @@ class Permits:
         if told.key is not None:
             limits = tuple(limit for limit in limits if limit.name == told.key)
         if not limits:
+            already = lane.gate.opens_at >= monotonic() + told.seconds / 2  # others of the same burst said so before
             lane.gate.close(monotonic() + told.seconds)
             limits = (lane.gate.limit,) if lane.gate.limited else ()
+            if not limits and not already:
+                self._tell(lane.settings.name, told.seconds)
         if limits and self.loop.client is not None:
             self.loop.pauses.append((limits, told.seconds))
             self.loop.wake()
+
+    def _tell(self, queue: str, seconds: float) -> None:
+        """Let the workers elsewhere know that a queue without a limit of its own is closed for a while."""
+        telling = asyncio.create_task(self._tell_all(queue, seconds))
+        self._telling.add(telling)
+        telling.add_done_callback(self._telling.discard)
+
+    async def _tell_all(self, queue: str, seconds: float) -> None:
+        try:
+            async with await aconnect(self._config.dsn, "limits") as conn:
+                await arun(conn, Call("close_queue", {"queue": queue, "seconds": seconds}))
+        except (psycopg.Error, OSError) as error:
+            log.warning("other workers were not told that queue %s is closed for %g s: %s", queue, seconds, error)
 
     def waiting(self) -> list[int]:
         """Return the ids of the tasks that wait for their keys."""
@@ -160,6 +182,7 @@ class Permits:
 
     async def close(self) -> None:
         """Report what ended, while that takes no time, and let go of the connections."""
+        await asyncio.gather(*self._telling)
         await self.loop.close()
         if self._sync_client is not None:
             self._sync_client.close()

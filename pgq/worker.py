@@ -233,6 +233,9 @@ class Worker:
             self.line.stir(rest)
         elif kind == "settings":
             self.line.reload()
+        elif kind == "closed":
+            seconds, _, queue = rest.partition(":")
+            self.line.close(queue, float(seconds))
         elif kind == "cancel" and rest.isdigit():
             self._cancel(int(rest))
 

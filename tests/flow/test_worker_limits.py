@@ -276,6 +276,30 @@ async def test_without_keys_the_whole_queue_pauses(config: pgq.Config, aconn: ps
     assert calls[1] - calls[0] >= 0.7
 
 
+async def test_a_queue_without_a_limit_pauses_in_every_worker(
+    config: pgq.Config, aconn: psycopg.AsyncConnection
+) -> None:
+    shop = Shop()
+    calls: list[float] = []
+
+    @shop.queue.task
+    async def fetch() -> None:
+        calls.append(monotonic())
+        if len(calls) == 1:
+            raise pgq.RateLimited(1.5)
+
+    await shop.app.adeclare(aconn)
+    async with serving(shop.app, config) as one, serving(shop.app, config) as other:
+        await listening(one)
+        await listening(other)
+        await fetch.aenqueue(aconn)
+        gates = [worker.board.lanes["q"].gate for worker in (one, other)]
+        await eventually(lambda: asyncio.sleep(0, all(gate.closed(monotonic()) for gate in gates)))
+        await fetch.aenqueue_many(aconn, [{}] * 3)
+        await eventually(lambda: asyncio.sleep(0, len(calls) == 5))
+    assert calls[1] - calls[0] >= 1.5
+
+
 async def test_a_changed_limit_reaches_running_workers(config: pgq.Config, aconn: psycopg.AsyncConnection) -> None:
     shop = Shop(concurrency=1)
     await shop.app.adeclare(aconn)
