@@ -395,6 +395,34 @@ async def test_nothing_is_held_after_the_end(config: pgq.Config, aconn: psycopg.
     assert await running_in_redis(config, Quota(1000, 1, 4)) == 0
 
 
+@pytest.mark.parametrize("how", ["cancel", "fail", "retry", "dead", "snooze", "timeout"])
+async def test_however_a_task_ends_its_slots_are_free_at_once(
+    how: str, config: pgq.Config, aconn: psycopg.AsyncConnection
+) -> None:
+    """Those of its queue and of its key, long before a lease or a look of upkeep would free them."""
+    shop = Shop(concurrency=1, max_attempts=5, backoff=pgq.Fixed(60))
+    shop.app.key_limit("customer", concurrency=1)
+    began = asyncio.Event()
+    outcomes = {"retry": pgq.Retry(after=60), "dead": pgq.Dead("no"), "snooze": pgq.Snooze(60)}
+
+    @shop.queue.task(limit_key="customer:a")
+    async def end() -> Any:
+        began.set()
+        if how == "fail":
+            raise ValueError
+        return outcomes[how] if how in outcomes else await asyncio.Event().wait()
+
+    await shop.app.adeclare(aconn)
+    first = await end.options(timeout=1 if how == "timeout" else 60).aenqueue(aconn)
+    async with serving(shop.app, replace(config, lease=300, upkeep=300)):
+        async with asyncio.timeout(10):
+            await began.wait()
+        if how == "cancel":
+            await aconn.execute("select pgq.cancel(%s)", (first,))
+        await shop.work.options(limit_key="customer:a").aenqueue(aconn, "next")
+        await shop.started(1)
+
+
 async def test_a_stopping_worker_gives_its_permits_to_the_others(
     config: pgq.Config, aconn: psycopg.AsyncConnection
 ) -> None:
