@@ -9,9 +9,9 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from limited_shop import Shop, fill
 from redis.crc import key_slot
 from serving import all_ended, eventually, serving
-from test_worker_limits import Shop, fill
 from valkeys import SLOTS, Server, clustered, url_of, watched
 
 import pgq
