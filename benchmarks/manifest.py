@@ -48,7 +48,7 @@ def origin(command: str) -> dict[str, Any]:
         "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": command,
         "commit": _git("rev-parse", "HEAD"),
-        "changed_files": _git("status", "--porcelain").splitlines(),
+        "changed_files": _git("status", "--porcelain", "--", ".", ":!benchmarks/results").splitlines(),
     }
 
 
