@@ -36,8 +36,9 @@ class Batch:
 class Gate:
     """One queue's permits in one process. Times are seconds of the monotonic clock."""
 
-    def __init__(self, limit: Limit) -> None:
+    def __init__(self, limit: Limit, mark: str = "") -> None:
         self.limit = limit
+        self._mark = mark
         self.wake: Callable[[], None] = _nobody  # whoever asks and reports, once there is one
         self.ask: tuple[UUID, int] | None = None  # what the limiter's loop should ask for
         self.opens_at = 0.0
@@ -105,9 +106,13 @@ class Gate:
         if batch is not None:
             self._give_back(batch)
         if self.ask is None:
-            self.ask = uuid.uuid4(), count
+            self.ask = self._new_lease(), count
             self.wake()
         return None
+
+    def _new_lease(self) -> UUID:
+        """Return a random lease that begins with our mark; 74 of its bits are random at least."""
+        return UUID(hex=self._mark + uuid.uuid4().hex[len(self._mark) :])
 
     def take_back(self) -> None:
         """Give back permits that nobody wants any more."""
@@ -144,7 +149,7 @@ class Gate:
             lease, want = self.ask
             self.batches[lease] = Batch(lease, 0, 0.0, 0, 0)
             self._dirty.add(lease)
-            self.ask = uuid.uuid4(), want
+            self.ask = self._new_lease(), want
 
     def want_nothing(self) -> None:
         """Give back what is not used, and what may be granted to a request whose answer will not be heard."""

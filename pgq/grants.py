@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import blake2s
 
 from pgq.quota import MICROSECONDS, KeyLimit, Quota
 
@@ -46,6 +47,11 @@ def queue_limit(prefix: str, queue: str, quota: Quota) -> Limit:
 def key_limit(prefix: str, key: str, kind: KeyLimit) -> Limit:
     """Return the limit of one key (`kind:key`); all keys share a hash slot, for a task may be under several."""
     return Limit(keys_place(prefix), key, kind.quota)
+
+
+def mark_of(worker: str) -> str:
+    """Return what the names of a worker's queue permits begin with: who sees it die knows them by that."""
+    return blake2s(worker.encode(), digest_size=6).hexdigest()
 
 
 def keys_place(prefix: str) -> str:

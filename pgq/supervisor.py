@@ -24,7 +24,7 @@ from pgq.config import Config
 from pgq.connect import connect
 from pgq.cursor import BEGINNING
 from pgq.db import Call, run
-from pgq.orphans import Permits, let_go, permits_of
+from pgq.orphans import Estate, estate, let_go
 from pgq.upkeep import recover_call
 
 log = logging.getLogger("pgq")
@@ -90,8 +90,8 @@ class Supervisor:
         log.warning("worker process %s (%s) ended with %s; giving its tasks back", child.process.pid, child.name, code)
         try:
             with connect(self._config.dsn, "supervisor") as conn:
-                held = give_back(conn, child.name, self._queues, self._config)
-            let_go(self._config, held)
+                left = give_back(conn, child.name, self._queues, self._config)
+            let_go(self._config, left)
         except psycopg.Error as error:
             log.warning("its tasks come back when its lease ends: %s", error)
         if not self._signals and monotonic() - child.started_at < YOUNG:
@@ -112,10 +112,10 @@ class Supervisor:
             self._woken.recv(4096)
 
 
-def give_back(conn: psycopg.Connection, name: str, queues: Sequence[str], config: Config) -> Permits:
-    """Take the worker registered as `name` out and give its tasks back; returns what it held at the limiter."""
-    workers = {worker for (worker,) in run(conn, Call("unregister", {"id": None, "name": name}))}
-    held = permits_of(conn, workers, queues, config.limit_prefix)
+def give_back(conn: psycopg.Connection, name: str, queues: Sequence[str], config: Config) -> Estate:
+    """Take the worker registered as `name` out and give its tasks back; returns what it left at the limiter."""
+    ids = {worker for (worker,) in run(conn, Call("unregister", {"id": None, "name": name}))}
+    left = estate(conn, name, ids, queues, config.limit_prefix)
     for queue in queues:
         run(conn, recover_call(queue, BEGINNING, config.overdue))
-    return held
+    return left

@@ -21,6 +21,7 @@ from pgq.connect import aconnect, sessions
 from pgq.doorbell import Doorbell
 from pgq.errors import ConfigError
 from pgq.gate import Gate, own_limit
+from pgq.grants import mark_of
 from pgq.heartbeat import Beat, Heartbeat, Pulse
 from pgq.lane import Board, Lane
 from pgq.limiter import aconnect_redis
@@ -290,7 +291,7 @@ class Worker:
                 raise ConfigError(f"limit {name!r} needs Redis: give --redis-url or PGQ_REDIS_URL")
 
     def _lane(self, settings: Settings) -> Lane:
-        gate = Gate(own_limit(self.config.limit_prefix, settings))
+        gate = Gate(own_limit(self.config.limit_prefix, settings), mark_of(self.member.name))
         if gate.limited and not self.config.redis_url:  # better no worker than one that overruns somebody's server
             raise ConfigError(
                 f"queue {settings.name!r} is limited, which needs Redis: give --redis-url or PGQ_REDIS_URL"
