@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import Callable
 from math import inf
 from time import monotonic
@@ -22,24 +21,20 @@ import psycopg
 
 from pgq.config import Config
 from pgq.gate import Gate
-from pgq.grants import Answer, Limit, Request, Taken, since
-from pgq.keyring import MOST, Bearer, Keyring
+from pgq.grants import Answer, Taken
+from pgq.key_desk import Back, KeyDesk
 from pgq.lane import Board, Lane
-from pgq.limit import acquire, answers, look, pause, report, stamp, take, taken
+from pgq.limit import look, stamp, take, taken
 from pgq.limiter import NoReply, RedisError, acall, aclose, aconnect_redis, hazard
 from pgq.memory import Memory
-from pgq.park import Parker
 from pgq.script import Verb
-from pgq.task import Dead, HandBack, Outcome, Snooze, Task, Throttled
+from pgq.task import HandBack, Snooze
 
 log = logging.getLogger("pgq")
 
 GATHER = 0.02  # seconds that ends of runs gather before they are reported, unless somebody asks for permits meanwhile
 AWAY = (0.05, 1.0)  # seconds: first and longest pause between two looks whether the limiter is back
-HORIZON = 3600.0  # seconds: who would wait longer is not told its turn, but to ask again some time in the hour after
 WAIT = 1.0  # seconds that a task with keys waits at a time while the limiter is away
-
-Back = Callable[[Lane, Task, Outcome], None]  # a task goes back without having started
 
 
 class LimiterLoop:
@@ -47,8 +42,6 @@ class LimiterLoop:
 
     def __init__(self, config: Config, board: Board, worker_id: Callable[[], int], back: Back) -> None:
         self.client = aconnect_redis(config.redis_url) if config.redis_url else None
-        self.keyring = Keyring(config.limit_prefix, self.wake)
-        self.pauses: list[tuple[tuple[Limit, ...], float]] = []  # limits, seconds
         self._config = config
         self._board = board
         self._back = back
@@ -58,7 +51,8 @@ class LimiterLoop:
         self._look_at = 0.0  # when to look again whether it is back
         self._greeted = False
         self.memory = Memory(config, self.say, worker_id)
-        self._parker = Parker(config, board, self.say)
+        self.keys = KeyDesk(config, board, self.memory, self.say, back, self.wake)
+        self.keyring = self.keys.keyring
         for lane in board.lanes.values():
             lane.gate.wake = self.wake
             lane.gate.keeps = config.lease / 2
@@ -98,7 +92,7 @@ class LimiterLoop:
 
     async def close(self) -> None:
         """Report what ended, while that takes no time, and let go of the connections."""
-        await self._parker.close()
+        await self.keys.close()
         if self.client is None:
             return
         for gate in self._gates:
@@ -165,7 +159,7 @@ class LimiterLoop:
         for bearer in list(self.keyring.waiting):
             if bearer.lane.settings.on_limiter_down == "run":
                 self.keyring.answered(bearer, Answer(granted=True))
-                self._start(bearer, now)
+                self.keys.start(bearer, now)
             else:
                 self.keyring.remove(bearer)
                 self.keyring.let_go(bearer, 0)  # what was asked may still be granted
@@ -177,7 +171,7 @@ class LimiterLoop:
         """Whether somebody waits for an answer."""
         return (
             self.keyring.asks_at <= monotonic()
-            or bool(self.pauses)
+            or bool(self.keys.pauses)
             or any(
                 lane.stale or lane.gate.ask is not None or (lane.gate.must_report and lane.gate.short)
                 for lane in self._board.lanes.values()
@@ -194,7 +188,7 @@ class LimiterLoop:
                 log.warning("%s", warning)
             self._greeted = True
         work = [self._serve_lane(lane) for lane in self._board.lanes.values() if lane.stale or lane.gate.must_speak]
-        for result in await asyncio.gather(*work, self._serve_keys(), return_exceptions=True):
+        for result in await asyncio.gather(*work, self.keys.serve(), return_exceptions=True):
             if isinstance(result, BaseException):
                 raise result
 
@@ -220,65 +214,6 @@ class LimiterLoop:
             gate.grant(got, asked_at, monotonic())
             self._board.hungry.set()
 
-    async def _serve_keys(self) -> None:
-        """Pause, report and ask for the keys of all queues."""
-        ring = self.keyring
-        while self.pauses:
-            limits, seconds = self.pauses[0]
-            await self.say(pause(self._config.lease, seconds, limits))
-            del self.pauses[0]
-        if ring.over:
-            over, now = ring.over[:1000], monotonic()
-            await self.say(report(self._config.lease, [(limit, (*held, since(at, now))) for at, limit, held in over]))
-            del ring.over[: len(over)]
-        await self.memory.publish(ring.kinds)
-        if self.memory.keys_unknown and (ring.waiting or ring.bearers):
-            await self.memory.restore_keys(ring)
-        if asking := ring.next(monotonic()):
-            await self._ask_for_keys(asking)
-        if ring.over or ring.asks_at <= monotonic():
-            self.wake()
-
-    async def _ask_for_keys(self, bearers: list[Bearer]) -> None:
-        asked_at = monotonic()
-        got = await self._acquire([self.keyring.request(bearer) for bearer in bearers])
-        if got is None:
-            return
-        self._parker.denied(zip(bearers, got, strict=True))
-        for bearer, answer in zip(bearers, got, strict=True):
-            if bearer in self.keyring.waiting:
-                if not self.keyring.stays(bearer, answer, monotonic()):
-                    self.keyring.answered(bearer, answer)
-                    self._start(bearer, asked_at) if answer.granted else self._deny(bearer, answer)
-            elif answer.granted:  # it was cancelled meanwhile
-                self.keyring.let_go(bearer, 0)
-
-    async def _acquire(self, requests: list[Request]) -> list[Answer] | None:
-        """Ask for keys; None where the limiter must be told first what runs. Asked again, a permit is good as new."""
-        verb = acquire(self._config.limit_prefix, self._config.lease, requests)
-        got = answers(requests, await self.say(verb))
-        self.memory.keys_unknown = self.memory.keys_unknown or got is None
-        return got
-
-    def _start(self, bearer: Bearer, asked_at: float) -> None:
-        bearer.lane.gate.must_start(asked_at + self._patience(bearer))
-        self._board.add(bearer.lane, [bearer.task])
-
-    def _patience(self, bearer: Bearer) -> float:
-        """Return after how many seconds the permits of a task must be made new before it starts."""
-        rated = any(limit.quota.max is not None for limit in bearer.limits)
-        return bearer.slack / 2 if rated else self._config.lease / 2
-
-    def _deny(self, bearer: Bearer, answer: Answer) -> None:
-        assert answer.limit is not None  # noqa: S101 - whatever denies has a name
-        if answer.wait is None:
-            most = answer.limit.quota.max
-            why = f"its weight {bearer.units} is more than limit {answer.limit.name} ever allows, {most}"
-            self._back(bearer.lane, bearer.task, Dead(why))
-        else:
-            wait = answer.wait if answer.wait <= HORIZON else HORIZON * (1 + random.random())  # noqa: S311 - no secret
-            self._back(bearer.lane, bearer.task, Throttled(wait, answer.limit.name))
-
     async def _freshen(self, lane: Lane) -> None:
         """Make the permits of what waits in a lane's buffer count from now; what lost its permit goes back."""
         tasks, now = list(lane.buffer), monotonic()
@@ -289,10 +224,7 @@ class LimiterLoop:
             gone = {lease for lease, one in zip(leases, kept, strict=True) if not one}
             lost |= {task.id for task in tasks if task.lease in gone}
         bearers = [bearer for task in tasks if (bearer := self.keyring.bearers.get(task.id))]
-        for start in range(0, len(bearers), MOST):
-            some = bearers[start : start + MOST]
-            again = await self._acquire([self.keyring.request(bearer) for bearer in some])
-            lost |= {b.task.id for b, one in zip(some, again or [], strict=bool(again)) if not one.granted}
+        lost |= await self.keys.lost(bearers)
         for task in [task for task in lane.buffer if task.id in lost]:
             lane.buffer.remove(task)
             self._back(lane, task, HandBack())
@@ -304,7 +236,7 @@ class LimiterLoop:
         if lane.buffer and lane.gate.limited:
             lane.gate.must_start(now + lane.gate.patience)
         for bearer in [b for task in lane.buffer if (b := self.keyring.bearers.get(task.id))]:
-            lane.gate.must_start(now + self._patience(bearer))
+            lane.gate.must_start(now + self.keys.patience(bearer))
         self._board.wake(len(lane.buffer))
 
 

@@ -21,10 +21,11 @@ from pgq.connect import aconnect
 from pgq.db import Call, arun
 from pgq.gate import own_limit
 from pgq.grants import Held, Limit
+from pgq.key_desk import Back
 from pgq.lane import Board, Lane
 from pgq.limit import hold, stamp
 from pgq.limiter import RedisError, call, connect_redis
-from pgq.limiter_loop import Back, LimiterLoop
+from pgq.limiter_loop import LimiterLoop
 from pgq.queue import Settings
 from pgq.quota import KeyLimit
 from pgq.task import RateLimited, Snooze, Task
@@ -120,7 +121,7 @@ class Permits:
             if not limits and not already:
                 self._tell(lane.settings.name, told.seconds)
         if limits and self.loop.client is not None:
-            self.loop.pauses.append((limits, told.seconds))
+            self.loop.keys.pauses.append((limits, told.seconds))
             self.loop.wake()
 
     def _tell(self, queue: str, seconds: float) -> None:
