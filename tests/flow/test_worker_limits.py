@@ -97,11 +97,11 @@ async def test_tasks_of_a_busy_key_spend_one_attempt_and_are_sent_back_a_few_tim
     await shop.app.adeclare(aconn)
     await fill(shop, aconn, 100, limit_key="customer:busy")
     async with serving(shop.app, config), serving(shop.app, config):
-        await all_ended(aconn, 100)
+        await all_ended(aconn, 100, seconds=30)
     assert shop.fullest(1) <= 30
     ((attempts, bounces),) = await (await aconn.execute("select max(attempts), max(bounces) from pgq.tasks")).fetchall()
     assert attempts == 1
-    assert 1 <= bounces <= 4
+    assert 1 <= bounces <= 7  # usually 2 or 3; each further one waits twice as long
 
 
 async def test_the_slots_of_a_key_are_used_again_as_soon_as_they_are_free(
