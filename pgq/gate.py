@@ -44,6 +44,7 @@ class Gate:
         self.opens_at = 0.0
         self.short = ""  # why the last request got less than it asked for
         self.unknown = False  # the limiter must be told first what runs
+        self.unheard = True  # nobody has asked yet whether it must be told: do so before a task has to wait for it
         self.keeps = inf  # seconds for which a permit is held without a renewal, at least
         self.start_by: float | None = None  # until when what waits in the buffer may start; None: no matter
         self.batches: dict[UUID, Batch] = {}
@@ -74,7 +75,7 @@ class Gate:
     @property
     def must_speak(self) -> bool:
         """Whether there is anything to say to the limiter."""
-        return self.must_report or self.ask is not None or (self.limited and self.unknown)
+        return self.must_report or self.ask is not None or (self.limited and (self.unknown or self.unheard))
 
     def change(self, limit: Limit) -> None:
         """Take up changed settings; a queue that had no limit has tasks running that the limiter has not seen."""

@@ -42,6 +42,7 @@ class KeyDesk:
         self._back = back
         self._wake = wake
         self._parker = Parker(config, board, say)
+        self._unheard = True  # whether the limiter must be told what runs is asked before a task has to wait for it
 
     async def close(self) -> None:
         """Stop what is still being parked."""
@@ -59,7 +60,11 @@ class KeyDesk:
             await self._say(report(ttl, [(limit, (*held, since(at, now))) for at, limit, held in over]))
             del ring.over[: len(over)]
         await self._memory.publish(ring.kinds)
-        if self._memory.keys_unknown and (ring.waiting or ring.bearers):
+        early = self._unheard and bool(ring.kinds)
+        if early:
+            await self._acquire([])
+            self._unheard = False
+        if self._memory.keys_unknown and (early or ring.waiting or ring.bearers):
             await self._memory.restore_keys(ring)
         if asking := ring.next(monotonic()):
             await self._ask(asking)

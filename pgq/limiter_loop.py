@@ -32,7 +32,7 @@ from pgq.task import HandBack, Snooze
 
 log = logging.getLogger("pgq")
 
-GATHER = 0.02  # seconds that ends of runs gather before they are reported, unless somebody asks for permits meanwhile
+GATHER = 0.05  # seconds that ends of runs gather before they are reported, unless somebody asks for permits meanwhile
 AWAY = (0.05, 1.0)  # seconds: first and longest pause between two looks whether the limiter is back
 WAIT = 1.0  # seconds that a task with keys waits at a time while the limiter is away
 
@@ -77,6 +77,8 @@ class LimiterLoop:
 
     async def work(self) -> None:
         """Serve every lane for ever; while the limiter is away, each queue does what its setting says."""
+        if any(gate.must_speak for gate in self._gates):
+            self._some.set()
         while self.client is not None:
             look_at = self._look_at if self._away else self.keyring.asks_at
             await _wait_for(self._some, look_at - monotonic() if look_at < inf else None)
@@ -207,6 +209,7 @@ class LimiterLoop:
         permit, want = (gate.ask[0].hex, gate.ask[1]) if gate.ask is not None else ("", 0)
         got = taken(await self.say(take(gate.limit, self._config.lease, permit, want, reports)))
         gate.reported(reports)
+        gate.unheard = False
         if got.forgotten:
             gate.unknown = True
             self.wake()
