@@ -3,7 +3,7 @@
 PGQ_TRACES sets how many traces are run; a million take about twenty minutes on two cores, so give PGQ_KEEP and let
 several runs add up:
 
-    PGQ_TRACES=200000 PGQ_KEEP=benchmarks/results/<name> pytest tests/limit/test_limit_model.py -k random_traces
+    PGQ_TRACES=250000 PGQ_KEEP=benchmarks/results/<name> pytest tests/limit/test_limit_model.py -k random_traces
 """
 
 from __future__ import annotations
