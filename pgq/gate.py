@@ -18,6 +18,7 @@ from pgq.queue import Settings
 from pgq.quota import Quota
 
 LONGEST = 1.0  # seconds until a queue asks again in any case: another worker may have given back what it did not use
+PLENTY = 8  # so many times what a claim takes must be left over for asking ahead: all workers may do so at once
 AGAIN = 0.025  # seconds until a queue asks again that waits for the end of a task, perhaps another worker's
 
 
@@ -30,6 +31,7 @@ class Batch:
     asked_at: float  # before the request was sent, so never later than the grant
     used: int
     open: int
+    spare: int = 0  # what the limiter could have given beside it
     ended_at: float = inf  # when the last of those that ended did so
 
 
@@ -49,6 +51,7 @@ class Gate:
         self.start_by: float | None = None  # until when what waits in the buffer may start; None: no matter
         self.batches: dict[UUID, Batch] = {}
         self._ready: Batch | None = None
+        self._claimed_at = 0.0
         self._handed_out: Batch | None = None  # to a claim that is under way
         self._dirty: set[UUID] = set()
 
@@ -101,7 +104,7 @@ class Gate:
         """Return permits for a claim now; None when they must be asked for, which this does where it may."""
         self._forget_failed()
         batch, self._ready = self._ready, None
-        if batch is not None and now <= batch.asked_at + self.limit.quota.slack / 2:
+        if batch is not None and self._fresh(batch, now):
             self._handed_out = batch
             return batch
         if batch is not None:
@@ -115,10 +118,13 @@ class Gate:
         """Return a random lease that begins with our mark; 74 of its bits are random at least."""
         return UUID(hex=self._mark + uuid.uuid4().hex[len(self._mark) :])
 
-    def take_back(self) -> None:
-        """Give back permits that nobody wants any more."""
+    def _fresh(self, batch: Batch, now: float) -> bool:
+        return now <= batch.asked_at + self.limit.quota.slack / 2
+
+    def take_back(self, now: float = inf) -> None:
+        """Give back permits that nobody wants any more; those that are still fresh and plenty may wait for a claim."""
         self._forget_failed()
-        if self._ready is not None:
+        if self._ready is not None and not (self._ready.spare and self._fresh(self._ready, now)):
             self._give_back(self._ready)
             self._ready = None
 
@@ -139,7 +145,8 @@ class Gate:
         lease, want = self.ask
         self.ask = None
         if taken.granted:
-            self._ready = self.batches[lease] = Batch(lease, taken.granted, asked_at, taken.granted, taken.granted)
+            granted = taken.granted
+            self._ready = self.batches[lease] = Batch(lease, granted, asked_at, granted, granted, taken.spare)
         self.short = taken.short
         if taken.granted < want:
             self.opens_at = now + (AGAIN if taken.wait is None else min(taken.wait, LONGEST))
@@ -166,8 +173,12 @@ class Gate:
         """Claim again at once what nothing else forbids."""
         self.opens_at = 0.0
 
-    def claimed(self, batch: Batch, count: int) -> None:
-        """Say how many tasks a claim found; the other permits go back."""
+    def claimed(self, batch: Batch, count: int, now: float = inf) -> None:
+        """Say how many tasks a claim found; the other permits go back.
+
+        Where there is plenty and claims follow each other at once, those of the next are asked for already: a limit
+        that is far from binding makes no claim wait for it.
+        """
         self._handed_out = None
         batch.used = batch.open = count
         if count:
@@ -175,6 +186,10 @@ class Gate:
         if count < batch.granted:
             self._changed(batch, refund=True)
             self.short = ""  # the queue is empty: it is not the limit that binds
+        elif batch.spare >= PLENTY * count and now < self._claimed_at + self.limit.quota.slack / 2 and self.ask is None:
+            self.ask = self._new_lease(), count
+            self.wake()
+        self._claimed_at = now
 
     def ended(self, lease: UUID, *, started: bool = True) -> None:
         """Say that a task of this lease ended, or went back without having started."""

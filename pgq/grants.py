@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2s
 
 from pgq.quota import MICROSECONDS, KeyLimit, Quota
@@ -61,11 +61,15 @@ def keys_place(prefix: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What `take` got: how many permits; seconds until asking again makes sense (None: when a task ends), and why."""
+    """What `take` got: how many permits; seconds until asking again makes sense (None: when a task ends), and why.
+
+    `spare` is how many more it could have got, where nothing was short.
+    """
 
     granted: int
     wait: float | None = 0.0
     short: str = ""
+    spare: int = field(default=0, compare=False)  # a hint: it may be gone by now
 
     @property
     def forgotten(self) -> bool:

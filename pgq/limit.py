@@ -22,8 +22,8 @@ def take(limit: Limit, ttl: float, permit: str, want: int, reports: Iterable[Tol
 
 def taken(reply: list[int | str | bytes]) -> Taken:
     """Read the reply of `take`."""
-    granted, wait, short = int(reply[0]), int(reply[1]), _text(reply[2])
-    return Taken(granted, None if wait < 0 else wait / MICROSECONDS, short)
+    granted, wait, short, spare = int(reply[0]), int(reply[1]), _text(reply[2]), int((*reply, 0)[3])
+    return Taken(granted, None if wait < 0 else wait / MICROSECONDS, short, spare)
 
 
 def acquire(prefix: str, ttl: float, requests: Sequence[Request]) -> Verb:

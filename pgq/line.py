@@ -120,7 +120,7 @@ class Line:
         lane.measure()
         count, now = lane.appetite(self._board.free), monotonic()
         if count <= 0 or not lane.wants_to_look(now):
-            lane.gate.take_back()
+            lane.gate.take_back(now)
             return None
         batch = None
         if lane.gate.closed(now):
@@ -129,7 +129,7 @@ class Line:
             batch = lane.gate.permits(count, now)
             if batch is None:
                 return None
-            count = batch.granted
+            count = min(count, batch.granted)
         return self._look(lane, count, batch, now)
 
     def _look(self, lane: Lane, count: int, batch: Batch | None, now: float) -> Want:
@@ -151,7 +151,7 @@ class Line:
         lane.drained = len(found.tasks) < want.count
         lane.look_at = 0.0
         if want.batch is not None:
-            lane.gate.claimed(want.batch, len(found.tasks))
+            lane.gate.claimed(want.batch, len(found.tasks), monotonic())
         if found.tasks:
             self._permits.admit(lane, found.tasks)
         elif want.doze or lane.holds_bell or not self._bell_works():

@@ -2,8 +2,9 @@
 -- KEYS     window, running, book, born
 -- ARGV     now ('': the server's clock), ttl of a hold, max, per, slack, slots, id, want,
 --          then permits to bring up to date first, as `report` does: id, units, running, ago, id, …
--- returns  granted, microseconds until asking again makes sense (-1: when a task ends), and what was short:
---          '' (nothing), 'rate', 'concurrency', 'paused', 'forgotten' (this server has lost its memory: say `hold`)
+-- returns  granted, microseconds until asking again makes sense (-1: when a task ends), what was short:
+--          '' (nothing), 'rate', 'concurrency', 'paused', 'forgotten' (this server has lost its memory: say `hold`);
+--          and where nothing was, how many more could have been had
 -- Asking twice under one id gives the same permits once; they may be used from then on, as if they were new.
 local now, ttl, id, want = clock(ARGV[1]), tonumber(ARGV[2]), ARGV[7], tonumber(ARGV[8])
 local limit = limit_at(1, 3)
@@ -31,7 +32,7 @@ local function taken()
     grant(limit, id, granted, granted, now, ttl)
   end
   if granted == want then
-    return { granted, 0, '' }
+    return { granted, 0, '', math.min(units - granted, slots - granted, 1000000000) }
   elseif limit.pause > now then
     return { granted, limit.pause - now, 'paused' }
   elseif limit.max and limit.used >= limit.max then

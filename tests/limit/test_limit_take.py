@@ -24,6 +24,13 @@ def test_it_grants_what_fits_and_says_when_the_next_unit_leaves_the_window(desk:
     assert desk.sums(queue) == (5, 5)
 
 
+def test_it_says_how_much_more_could_have_been_had(desk: Desk) -> None:
+    assert desk.take(desk.queue(9, per=1.0, slots=5), "a", 2).spare == 3
+    assert desk.take(desk.queue(9, per=1.0), "b", 4).spare == 3
+    assert desk.take(desk.queue(), "c", 4).spare > 10**6
+    assert desk.take(desk.queue(9, per=1.0), "d", 4).spare == 0
+
+
 def test_room_comes_back_to_the_microsecond(desk: Desk) -> None:
     queue = desk.queue(1, per=1.0)
     desk.take(queue, "a")
