@@ -52,6 +52,7 @@ class Gate:
         self.batches: dict[UUID, Batch] = {}
         self._ready: Batch | None = None
         self._claimed_at = 0.0
+        self._appetite = 0  # of the last claim, more perhaps than there were permits for
         self._handed_out: Batch | None = None  # to a claim that is under way
         self._dirty: set[UUID] = set()
 
@@ -103,6 +104,7 @@ class Gate:
     def permits(self, count: int, now: float) -> Batch | None:
         """Return permits for a claim now; None when they must be asked for, which this does where it may."""
         self._forget_failed()
+        self._appetite = count
         batch, self._ready = self._ready, None
         if batch is not None and self._fresh(batch, now):
             self._handed_out = batch
@@ -186,10 +188,14 @@ class Gate:
         if count < batch.granted:
             self._changed(batch, refund=True)
             self.short = ""  # the queue is empty: it is not the limit that binds
-        elif batch.spare >= PLENTY * count and now < self._claimed_at + self.limit.quota.slack / 2 and self.ask is None:
-            self.ask = self._new_lease(), count
+        elif self._hurries(batch, now) and self.ask is None:
+            self.ask = self._new_lease(), self._appetite
             self.wake()
         self._claimed_at = now
+
+    def _hurries(self, batch: Batch, now: float) -> bool:
+        plenty = batch.spare >= PLENTY * max(self._appetite, batch.granted)
+        return plenty and now < self._claimed_at + self.limit.quota.slack / 2
 
     def ended(self, lease: UUID, *, started: bool = True) -> None:
         """Say that a task of this lease ended, or went back without having started."""
