@@ -10,6 +10,7 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
+from itertools import groupby
 from typing import Any
 
 from pgq.config import Config
@@ -25,6 +26,7 @@ from pgq.script import Verb
 OTHERS = 0.3  # seconds that programs without Postgres get to say what they hold: they look every quarter of a second
 UNDER_WAY = 0.05  # seconds that a claim may be under way; it was sent within half the slack of its permits
 
+Others = list[tuple[float, Limit, Held]]  # what others run: the seconds that their worker's lease has left, and what
 Say = Callable[[Verb], Awaitable[Any]]
 
 
@@ -43,21 +45,22 @@ class Memory:
         await asyncio.sleep(gate.limit.quota.slack / 2 + UNDER_WAY)
         async with await aconnect(self._config.dsn, "limits") as conn:
             rows = await arun(conn, Call("held", {"queue": queue}))
-        others = Counter(lease.hex for _, lease, _, _, worker in rows if worker != self._worker_id())
-        held: list[Held] = [(lease, count, count) for lease, count in others.items()] + gate.held()
-        await self._hold([(gate.limit, permit) for permit in held], gate.limit.born)
+        ours = self._worker_id()
+        found = Counter((left, lease.hex) for _, lease, _, _, worker, left in rows if worker != ours)
+        others = [(left, gate.limit, (lease, count, count)) for (left, lease), count in found.items()]
+        await self._hold(others, [(gate.limit, permit) for permit in gate.held()], gate.limit.born)
 
     async def restore_keys(self, keyring: Keyring) -> None:
         """Tell what runs under keys, in all queues. Raises RedisError, psycopg.Error."""
         await asyncio.sleep(OTHERS)
-        held = keyring.held()
+        others: Others = []
         async with await aconnect(self._config.dsn, "limits") as conn:
             for (queue,) in await arun(conn, Call("queue_names", {})):
-                for task_id, lease, keys, weight, worker in await arun(conn, Call("held", {"queue": queue})):
+                for task_id, lease, keys, weight, worker, left in await arun(conn, Call("held", {"queue": queue})):
                     if worker != self._worker_id():
-                        limits = keyring.limits(keys)
-                        held += [(limit, (f"{lease.hex}/{task_id}", weight, 1)) for limit in limits]
-        await self._hold(held, f"{keys_place(self._config.limit_prefix)}:born")
+                        permit = f"{lease.hex}/{task_id}", weight, 1
+                        others += ((left, limit, permit) for limit in keyring.limits(keys))
+        await self._hold(others, keyring.held(), f"{keys_place(self._config.limit_prefix)}:born")
         self.keys_unknown = False
         self.unpublished = True
 
@@ -69,8 +72,17 @@ class Memory:
         await self._say(Verb("publish", [f"{keys_place(self._config.limit_prefix)}:settings"], words))
         self.unpublished = False
 
-    async def _hold(self, held: list[tuple[Limit, Held]], born: str) -> None:
-        await self._say(hold(self._config.lease, held, born, complete=True, units=True))
+    async def _hold(self, others: Others, ours: list[tuple[Limit, Held]], born: str) -> None:
+        """Tell what others run only for as long as they count as alive: one that is dead renews nothing."""
+        for left, group in groupby(sorted(others, key=_left), key=_left):
+            if left > 0:
+                held = [(limit, permit) for _, limit, permit in group]
+                await self._say(hold(left, held, born, complete=False, units=True))
+        await self._say(hold(self._config.lease, ours, born, complete=True, units=True))
+
+
+def _left(held: tuple[float, Limit, Held]) -> float:
+    return held[0]
 
 
 def _spelled(quota: Quota) -> str:

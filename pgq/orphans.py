@@ -46,7 +46,7 @@ def estate(conn: psycopg.Connection, name: str, ids: Collection[int], queues: It
     kinds = {kind: KeyLimit(kind, Quota(most, per, slots)) for kind, most, per, slots in rows}
     keys: Permits = []
     for queue in served if kinds else []:
-        for task_id, lease, named, _, worker in run(conn, Call("held", {"queue": queue})):
+        for task_id, lease, named, _, worker, _ in run(conn, Call("held", {"queue": queue})):
             known = [key for key in named or () if worker in ids and kind_of(key) in kinds]
             permit = f"{lease.hex}/{task_id}", WHATEVER, 0
             keys += ((key_limit(prefix, key, kinds[kind_of(key)]), permit) for key in known)
