@@ -18,6 +18,7 @@ from pgq.queue import Settings
 from pgq.quota import Quota
 
 LONGEST = 1.0  # seconds until a queue asks again in any case: another worker may have given back what it did not use
+AHEAD = 0.2  # seconds that a permit asked for ahead may be on its way: where there is plenty, it may count for longer
 PLENTY = 8  # so many times what a claim takes must be left over for asking ahead: all workers may do so at once
 AGAIN = 0.025  # seconds until a queue asks again that waits for the end of a task, perhaps another worker's
 
@@ -31,6 +32,7 @@ class Batch:
     asked_at: float  # before the request was sent, so never later than the grant
     used: int
     open: int
+    slack: float  # seconds from the grant in which what it holds may start
     spare: int = 0  # what the limiter could have given beside it
     ended_at: float = inf  # when the last of those that ended did so
 
@@ -52,6 +54,7 @@ class Gate:
         self.batches: dict[UUID, Batch] = {}
         self._ready: Batch | None = None
         self._claimed_at = 0.0
+        self.ahead = False  # what is asked for is for the claim after the one whose tasks run
         self._appetite = 0  # of the last claim, more perhaps than there were permits for
         self._handed_out: Batch | None = None  # to a claim that is under way
         self._dirty: set[UUID] = set()
@@ -62,9 +65,17 @@ class Gate:
         return self.limit.quota.binds
 
     @property
+    def slack(self) -> float:
+        """Seconds that what is asked for now may be on its way."""
+        return max(self.limit.quota.slack, AHEAD) if self.ahead else self.limit.quota.slack
+
+    @property
     def patience(self) -> float:
         """Seconds after which a permit must be made new before anything starts under it."""
-        return self.keeps if self.limit.quota.max is None else self.limit.quota.slack / 2
+        return self._patience(self.limit.quota.slack)
+
+    def _patience(self, slack: float) -> float:
+        return self.keeps if self.limit.quota.max is None else slack / 2
 
     @property
     def at_rest(self) -> bool:
@@ -89,7 +100,7 @@ class Gate:
     def adopt(self, leases: Mapping[UUID, int], now: float) -> None:
         """Count tasks as running that were claimed before there was a limit."""
         for lease, count in leases.items():
-            self.batches.setdefault(lease, Batch(lease, count, now, count, count))
+            self.batches.setdefault(lease, Batch(lease, count, now, count, count, self.limit.quota.slack))
 
     def closed(self, now: float) -> bool:
         """Whether nothing may be claimed now, whatever permits there are."""
@@ -112,7 +123,7 @@ class Gate:
         if batch is not None:
             self._give_back(batch)
         if self.ask is None:
-            self.ask = self._new_lease(), count
+            self.ask, self.ahead = (self._new_lease(), count), False
             self.wake()
         return None
 
@@ -121,7 +132,7 @@ class Gate:
         return UUID(hex=self._mark + uuid.uuid4().hex[len(self._mark) :])
 
     def _fresh(self, batch: Batch, now: float) -> bool:
-        return now <= batch.asked_at + self.limit.quota.slack / 2
+        return now <= batch.asked_at + batch.slack / 2
 
     def take_back(self, now: float = inf) -> None:
         """Give back permits that nobody wants any more; those that are still fresh and plenty may wait for a claim."""
@@ -148,7 +159,8 @@ class Gate:
         self.ask = None
         if taken.granted:
             granted = taken.granted
-            self._ready = self.batches[lease] = Batch(lease, granted, asked_at, granted, granted, taken.spare)
+            batch = Batch(lease, granted, asked_at, granted, granted, self.slack, taken.spare)
+            self._ready = self.batches[lease] = batch
         self.short = taken.short
         if taken.granted < want:
             self.opens_at = now + (AGAIN if taken.wait is None else min(taken.wait, LONGEST))
@@ -157,7 +169,7 @@ class Gate:
         """Ask under another name: what was asked may be granted late, after holds have lapsed."""
         if self.ask is not None:
             lease, want = self.ask
-            self.batches[lease] = Batch(lease, 0, 0.0, 0, 0)
+            self.batches[lease] = Batch(lease, 0, 0.0, 0, 0, 0.0)
             self._dirty.add(lease)
             self.ask = self._new_lease(), want
 
@@ -184,18 +196,18 @@ class Gate:
         self._handed_out = None
         batch.used = batch.open = count
         if count:
-            self.must_start(batch.asked_at + self.patience)
+            self.must_start(batch.asked_at + self._patience(batch.slack))
         if count < batch.granted:
             self._changed(batch, refund=True)
             self.short = ""  # the queue is empty: it is not the limit that binds
         elif self._hurries(batch, now) and self.ask is None:
-            self.ask = self._new_lease(), self._appetite
+            self.ask, self.ahead = (self._new_lease(), self._appetite), True
             self.wake()
         self._claimed_at = now
 
     def _hurries(self, batch: Batch, now: float) -> bool:
         plenty = batch.spare >= PLENTY * max(self._appetite, batch.granted)
-        return plenty and now < self._claimed_at + self.limit.quota.slack / 2
+        return plenty and now < self._claimed_at + AHEAD / 2
 
     def ended(self, lease: UUID, *, started: bool = True) -> None:
         """Say that a task of this lease ended, or went back without having started."""

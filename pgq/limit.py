@@ -14,10 +14,16 @@ from pgq.quota import MICROSECONDS
 from pgq.script import Verb
 
 
-def take(limit: Limit, ttl: float, permit: str, want: int, reports: Iterable[Told] = ()) -> Verb:
-    """Ask for up to `want` permits of one limit under one name, and report on others in the same call."""
+def take(
+    limit: Limit, ttl: float, permit: str, want: int, reports: Iterable[Told] = (), slack: float | None = None
+) -> Verb:
+    """Ask for up to `want` permits of one limit under one name, and report on others in the same call.
+
+    They may be on their way for `slack` seconds; None stands for the limit's own slack.
+    """
     words = [word for report in reports for word in _aged(report)]
-    return Verb("take", (*limit.keys, limit.born), ("", micro(ttl), *limit.quota.words(), permit, want, *words))
+    settings = limit.quota.words(slack)
+    return Verb("take", (*limit.keys, limit.born), ("", micro(ttl), *settings, permit, want, *words))
 
 
 def taken(reply: list[int | str | bytes]) -> Taken:

@@ -207,7 +207,7 @@ class LimiterLoop:
         asked_at = monotonic()
         reports = gate.reports(asked_at)
         permit, want = (gate.ask[0].hex, gate.ask[1]) if gate.ask is not None else ("", 0)
-        got = taken(await self.say(take(gate.limit, self._config.lease, permit, want, reports)))
+        got = taken(await self.say(take(gate.limit, self._config.lease, permit, want, reports, gate.slack)))
         gate.reported(reports)
         gate.unheard = False
         if got.forgotten:

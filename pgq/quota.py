@@ -38,11 +38,11 @@ class Quota:
         """Whether it limits anything."""
         return self.max is not None or self.slots is not None
 
-    def words(self) -> tuple[str, str, str, str]:
-        """Return it as the scripts read it: max, per, slack, slots; times in microseconds, '' for none."""
-        slack = "" if self.max is None else str(round(self.slack * MICROSECONDS))
+    def words(self, slack: float | None = None) -> tuple[str, str, str, str]:
+        """Return it as the scripts read it: max, per, slack (its own for None), slots; microseconds, '' for none."""
+        slack_word = "" if self.max is None else str(round((slack or self.slack) * MICROSECONDS))
         per = "" if self.per is None else str(round(self.per * MICROSECONDS))
-        return _word(self.max), per, slack, _word(self.slots)
+        return _word(self.max), per, slack_word, _word(self.slots)
 
 
 @dataclass(frozen=True, slots=True)

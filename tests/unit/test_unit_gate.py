@@ -48,7 +48,7 @@ def test_every_lease_begins_with_the_mark_of_its_worker_and_no_two_are_alike() -
         (800, 100, 10.02, True),
         (799, 100, 10.02, False),  # others may need them
         (800, 99, 10.02, False),  # the queue is empty
-        (800, 100, 10.03, False),  # claims do not follow each other that fast: it would be too old
+        (800, 100, 10.1, False),  # claims do not follow each other that fast: it would be too old
     ],
 )
 def test_the_permits_of_the_next_claim_are_asked_for_ahead_where_there_is_plenty_and_no_time(
@@ -68,11 +68,26 @@ def test_what_was_asked_ahead_waits_for_its_claim_while_it_is_fresh_and_then_goe
     assert gate.ask is not None
     lease = gate.ask[0]
     gate.grant(Taken(100, spare=900), 10.02, 10.02)
-    gate.take_back(10.03)
-    assert lease not in {UUID(name) for name, *_ in gate.reports(10.03)}
-    gate.take_back(10.05)
-    assert (lease.hex, 0, 0, 0) in gate.reports(10.05)
-    assert gate.permits(100, 10.05) is None
+    gate.take_back(10.1)
+    assert lease not in {UUID(name) for name, *_ in gate.reports(10.1)}
+    gate.take_back(10.13)
+    assert (lease.hex, 0, 0, 0) in gate.reports(10.13)
+    assert gate.permits(100, 10.13) is None
+
+
+def test_what_is_asked_ahead_may_be_on_its_way_for_longer_and_start_later() -> None:
+    gate = Gate(RATED)
+    for now in (10.0, 10.01):
+        assert gate.slack == RATED.quota.slack
+        gate.claimed(granted(gate, 100, now, 900), 100, now)
+    assert gate.slack == 0.2
+    assert gate.start_by == pytest.approx(10.025)
+    gate.start_by = None
+    gate.grant(Taken(100, spare=900), 10.02, 10.02)
+    batch = gate.permits(100, 10.03)
+    assert batch is not None
+    gate.claimed(batch, 100, 10.03)
+    assert gate.start_by == pytest.approx(10.12)
 
 
 def test_permits_of_a_limit_that_is_nearly_used_up_go_back_as_soon_as_nobody_wants_them() -> None:
