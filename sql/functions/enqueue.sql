@@ -6,17 +6,15 @@
 --
 -- Errors: PQ001 unknown queue, PQ002 a value out of range, PQ003 the unique key is taken.
 
--- Tell sleeping workers, unless nobody sleeps (see the doorbell): true when it rang.
+-- Tell sleeping workers, unless nobody sleeps (see the doorbell): true when it rang. One expression, so that the
+-- planner puts it in place of the call: as plpgsql it cost 15 of the 170 µs of an enqueue (2026-11-26).
 create or replace function pgq.ring(queue text, bell integer) returns boolean
-language plpgsql
+language sql
 as $$
-begin
-  if pg_try_advisory_xact_lock_shared(7366513, ring.bell) then
-    return false;
-  end if;
-  perform pg_notify('pgq', 'ring:' || ring.queue);
-  return true;
-end
+  select case
+    when pg_try_advisory_xact_lock_shared(7366513, ring.bell) then false
+    else pg_notify('pgq', 'ring:' || ring.queue) is not null
+  end
 $$;
 
 create or replace function pgq.check_payload(payload text) returns json
