@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,6 +36,11 @@ class Want:
     tell: bool = False
     ahead: bool = False
 
+    @property
+    def alone(self) -> bool:
+        """Whether it is a single statement."""
+        return not (self.rouse or self.doze or self.ahead)
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -49,7 +55,8 @@ async def claim(conn: psycopg.AsyncConnection, worker_id: int, wants: Sequence[W
     """Carry out all wants in one round trip; a doze asks for the bell first and then looks once more."""
     sent_at, sent = clock.now(), monotonic()
     replies = []
-    async with conn.pipeline():
+    alone = len(wants) == 1 and wants[0].alone
+    async with contextlib.nullcontext() if alone else conn.pipeline():  # a pipeline costs 0.2 ms more (2026-11-26)
         for want in wants:
             lease = want.batch.lease if want.batch is not None else uuid.uuid4()
             replies.append((want, lease, await _send(conn, worker_id, want, lease)))
@@ -57,7 +64,7 @@ async def claim(conn: psycopg.AsyncConnection, worker_id: int, wants: Sequence[W
     for want, lease, cursors in replies:
         result = await _read(want, lease, cursors)
         if want.sweep:
-            want.lane.cursor.swept(sent, monotonic())
+            want.lane.cursor.swept(sent, monotonic(), full=len(result.tasks) == want.count)
         want.lane.cursor.advance(result.tasks, want.count, sent_at)
         found.append(result)
     return found

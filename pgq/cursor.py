@@ -6,7 +6,8 @@ priority, the due time before which it just found nothing, and starts there. It 
 is ignored by a full sweep every few seconds, and whatever was committed late or handed back is found by that sweep.
 
 Hazards, each with a test: a transaction that commits later than the lag; a row handed back at its old due time; a
-claim by another worker that is rolled back; a database clock that steps back.
+claim by another worker that is rolled back; a database clock that steps back; a claim that found nothing because the
+queue was paused meanwhile, or this worker declared dead, with a whole backlog below.
 """
 
 from __future__ import annotations
@@ -58,8 +59,10 @@ class Cursor:
         """When the next full sweep may start."""
         return inf if self._skipping else self._swept_at + SWEEP_SHARE * self._sweep_took
 
-    def swept(self, began: float, ended: float) -> None:
-        """Remember that a full sweep ran."""
+    def swept(self, began: float, ended: float, *, full: bool) -> None:
+        """Remember that a full sweep ran; one that brought all it asked for shows that there is more behind it."""
+        if full and not self._skipping:
+            self.reset()
         self._swept_at = ended
         self._sweep_took = min(ended - began, self._last_took)
         self._last_took = ended - began

@@ -46,6 +46,7 @@ class Doorbell:
                 return
             self.works = True
             self._heard("ring", "")  # whatever was rung while nobody listened
+            self._heard("settings", "")  # and what was changed
             while True:
                 async for note in conn.notifies(timeout=SILENCE):
                     kind, _, rest = note.payload.partition(":")

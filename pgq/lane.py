@@ -17,6 +17,7 @@ from pgq.queue import Settings
 from pgq.task import Task
 
 AHEAD = 0.05  # seconds of work that may be claimed ahead of the slots
+QUICK = 0.0001  # seconds: two batches of tasks that take less are about as much
 AHEAD_AT_LIMIT = 0.005  # the same behind a limit that binds, where what is claimed cannot be overtaken
 
 
@@ -36,11 +37,13 @@ class Lane:
         self.drained = False  # the last claim found less than it asked for
         self.holds_bell = False
         self.rung = False
+        self.rung_at = 0.0  # when it last looked because of a ring
         self.expected = 0.0  # when the next of our own retries comes back
         self.look_at = 0.0  # while drained: when to look again although nobody rang
         self._slots = slots
         self._batch = batch
         self._started = 0
+        self._quick = -100  # above 0 when nearly all of the last hundred or two tasks took less than QUICK
         self._rate = 0.0
         self._measured_at = monotonic()
 
@@ -53,12 +56,17 @@ class Lane:
         """Return how many tasks to claim: what can start now, and what will start within the next moment.
 
         Claiming ahead keeps slots busy during the round trip; it is bounded by the measured rate, so that slow
-        tasks are never held back in a buffer while another worker is idle.
+        tasks are never held back in a buffer while another worker is idle. Of tasks that end at once the rate says
+        only how many processes share them: sixty-four would claim a few each, and be busy with claiming.
         """
         if self.settings.paused or self.room <= 0:
             return 0
         startable = min(self.room, free)
-        ahead = min(int(self._rate * (AHEAD_AT_LIMIT if self.gate.short else AHEAD)), self._batch)
+        most = 2 * self._batch
+        if self.gate.short:
+            ahead = min(int(self._rate * AHEAD_AT_LIMIT), most)
+        else:
+            ahead = most if self._quick > 0 and not self.running else min(int(self._rate * AHEAD), most)
         wanted = startable + ahead - len(self.buffer) - self.asking
         return min(wanted, self._batch) if wanted > ahead // 2 else 0
 
@@ -86,6 +94,11 @@ class Lane:
             self.gate.start_by = None
         return task
 
+    def ended(self, took: float) -> None:
+        """Count a task out that took so many seconds; one in twenty may be slow, if only for want of a processor."""
+        self.running -= 1
+        self._quick = min(self._quick + 1, 100) if took < QUICK else max(self._quick - 20, -100)
+
     def measure(self) -> None:
         """Update the rate at which tasks start here; called once per trip down the line."""
         now = monotonic()
@@ -97,15 +110,23 @@ class Lane:
 
 
 class Board:
-    """All lanes of a worker, and the slots waiting for their tasks."""
+    """All lanes of a worker, and the slots waiting for their tasks.
+
+    Slots wake one after the other, twice as many at each turn of the event loop, and only as those before them wait
+    for something: tasks that end at once need one slot, and fifty would keep the loop from its sockets meanwhile.
+    """
 
     def __init__(self, lanes: Iterable[Lane], slots: int) -> None:
         self.lanes = {lane.settings.name: lane for lane in lanes}
         self.slots = slots
         self.running = 0
         self.hungry = asyncio.Event()  # some lane could take more
+        self.closed = False  # nothing starts any more
         self._order = deque(self.lanes.values())
         self._parked: deque[asyncio.Future[None]] = deque()
+        self._owed = 0  # slots still to be woken
+        self._step = 0  # how many of them at the next turn of the loop; 0: none was woken lately
+        self._breathing = False  # a slot gave way in the last turn, and waits for nothing else
 
     @property
     def free(self) -> int:
@@ -120,10 +141,28 @@ class Board:
         self.wake(len(lane.buffer) - before)
 
     def wake(self, count: int) -> None:
-        """Wake up to so many parked slots."""
-        for _ in range(count):
-            if not self._wake():
-                break
+        """Wake up to so many parked slots: one now, the others as they are needed."""
+        self._owed = min(self._owed + count, len(self._parked))
+        if self._owed and not self._step:
+            self._follow()
+
+    async def breathe(self) -> None:
+        """Let the event loop look at its sockets; the slot that gives way goes on in its next turn."""
+        self._breathing = True
+        await asyncio.sleep(0)
+        self._breathing = False
+
+    def _follow(self) -> None:
+        if not self._breathing:
+            self._step = max(self._step * 2, 1)
+            for _ in range(min(self._step, self._owed)):
+                self._owed -= 1
+                self._wake()
+        self._owed = min(self._owed, len(self._parked))
+        if self._owed and any(lane.buffer for lane in self.lanes.values()):
+            asyncio.get_running_loop().call_soon(self._follow)
+        else:
+            self._owed = self._step = 0
 
     async def next(self) -> tuple[Lane, Task]:
         """Return the next task that may run, waiting for it; lanes take turns."""
@@ -142,15 +181,15 @@ class Board:
             self.hungry.set()
         return lane, task
 
-    def done(self, lane: Lane) -> None:
-        """Say that a task of the lane ended."""
-        lane.running -= 1
+    def done(self, lane: Lane, took: float = 1.0) -> None:
+        """Say that a task of the lane ended, `took` seconds after it was taken."""
+        lane.ended(took)
         self.running -= 1
         if not lane.buffer:
             self.hungry.set()
 
     def _ready(self) -> Lane | None:
-        for _ in range(len(self._order)):
+        for _ in range(0 if self.closed else len(self._order)):
             lane = self._order[0]
             self._order.rotate(-1)
             if lane.ready:

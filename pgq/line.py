@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from time import monotonic
 
 import psycopg
@@ -30,6 +30,7 @@ from pgq.task import Settled
 log = logging.getLogger("pgq")
 
 STRAYS_AFTER = 2.0  # seconds into a new session, when the statements of the lost one have ended
+OFTEN = 0.005  # seconds: rings that follow each other faster show that work keeps coming; then nobody should ring
 BUSY_NAP = (0.001, 0.1)  # seconds: first and longest pause while an enqueue is in flight
 
 
@@ -90,8 +91,9 @@ class Line:
             lane.gate.close(monotonic() + seconds)
 
     def reload(self) -> None:
-        """Read the settings again at once."""
+        """Read the settings again at once, and look from the beginning: what was paused found nothing at all."""
         self._settings_at = 0.0
+        self._reset()
         self._board.hungry.set()
 
     def expect(self, lane: Lane, settled: Settled, margin: float) -> None:
@@ -108,12 +110,15 @@ class Line:
         """One trip down the line; returns how many tasks were claimed. Waits when there is nothing to ask for."""
         wants = [want for lane in self._board.lanes.values() if (want := self._want(lane))]
         if not wants:
+            await self._pass_on(conn, [lane for lane in self._board.lanes.values() if lane.rung or not lane.drained])
             await self._wait()
             return 0
         claimed = 0
         for want, found in zip(wants, await claim(conn, self._member.id, wants, self._clock), strict=True):
             self._take(want, found)
             claimed += len(found.tasks)
+        if claimed and all(want.lane.drained for want in wants):
+            await asyncio.sleep(0)  # nothing hurries but what was found: its slots first, then another look
         return claimed
 
     def _want(self, lane: Lane) -> Want | None:
@@ -137,8 +142,8 @@ class Line:
         if not lane.drained:
             return Want(lane, count, batch, sweep=lane.cursor.must_sweep(now), rouse=lane.holds_bell, tell=True)
         if lane.rung:
-            lane.rung = False
-            return Want(lane, count, batch, rouse=lane.holds_bell)
+            often, lane.rung, lane.rung_at = now < lane.rung_at + OFTEN, False, now
+            return Want(lane, count, batch, rouse=lane.holds_bell and often)
         works = self._bell_works()
         if lane.holds_bell:  # the backstop; when nobody would hear a ring, let go of the bell
             sweep = lane.cursor.may_sweep(now)
@@ -154,7 +159,7 @@ class Line:
             lane.gate.claimed(want.batch, len(found.tasks), monotonic())
         if found.tasks:
             self._permits.admit(lane, found.tasks)
-        elif want.doze or lane.holds_bell or not self._bell_works():
+        elif want.ahead and (want.doze or lane.holds_bell or not self._bell_works()):
             lane.look_at = monotonic() + self._nap(want, found)
 
     def _nap(self, want: Want, found: Found) -> float:
@@ -187,7 +192,8 @@ class Line:
 
     async def _refresh(self, conn: psycopg.AsyncConnection) -> None:
         """Register again if the others declared us dead; take up changed settings and the time at least every poll."""
-        await self._member.join(conn)
+        if await self._member.join(conn):
+            self._reset()  # meanwhile claims found nothing, whatever there was
         if monotonic() < self._settings_at + self._config.poll:
             return
         self._settings_at = monotonic()
@@ -199,8 +205,11 @@ class Line:
         self._permits.change_kinds(await read_kinds(conn))
         ((now,),) = await arun(conn, Call("clock", {}))
         if self._clock.set(now):
-            for lane in self._board.lanes.values():
-                lane.cursor.reset()
+            self._reset()
+
+    def _reset(self) -> None:
+        for lane in self._board.lanes.values():
+            lane.cursor.reset()
 
     async def _give_strays_back(self, conn: psycopg.AsyncConnection) -> None:
         """Give back what the lost session claimed without telling us."""
@@ -211,12 +220,19 @@ class Line:
 
     async def _let_go(self, conn: psycopg.AsyncConnection) -> None:
         """Pass the bells on before this session ends; where that fails, the lock ends with the session."""
+        with contextlib.suppress(psycopg.Error):
+            if not conn.closed:
+                await self._pass_on(conn, self._board.lanes.values())
         for lane in self._board.lanes.values():
-            if lane.holds_bell and not conn.closed:
-                values = {"bell": lane.settings.bell, "queue": lane.settings.name, "tell": True}
-                with contextlib.suppress(psycopg.Error):
-                    await arun(conn, Call("rouse", values))
             lane.holds_bell = False
+
+    async def _pass_on(self, conn: psycopg.AsyncConnection, lanes: Iterable[Lane]) -> None:
+        """Let go of the bells of these lanes, and wake the other sleepers."""
+        for lane in lanes:
+            if lane.holds_bell:
+                values = {"bell": lane.settings.bell, "queue": lane.settings.name, "tell": True}
+                await arun(conn, Call("rouse", values))
+                lane.holds_bell = False
 
 
 async def read_kinds(conn: psycopg.AsyncConnection) -> list[KeyLimit]:

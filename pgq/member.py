@@ -26,10 +26,10 @@ class Member:
         self._config = config
         self._counted_in = False
 
-    async def join(self, conn: psycopg.AsyncConnection) -> None:
-        """Register this process, unless it is registered."""
+    async def join(self, conn: psycopg.AsyncConnection) -> bool:
+        """Register this process, unless it is registered; returns whether it was not."""
         if self._counted_in:
-            return
+            return False
         values = {
             "name": self.name,
             "host": socket.gethostname(),
@@ -41,6 +41,7 @@ class Member:
         }
         ((self.id,),) = await arun(conn, Call("register", values))
         self._counted_in = True
+        return True
 
     async def leave(self, conn: psycopg.AsyncConnection) -> None:
         """Take this process out of the workers."""

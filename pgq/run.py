@@ -34,6 +34,7 @@ from pgq.task import (
 )
 from pgq.threads import Threads
 
+_scan = json.JSONDecoder().raw_decode
 Stop = Literal["cancel", "timeout", "shutdown", "lost"]
 
 
@@ -117,11 +118,16 @@ class Runner:
     async def _call(self, run: Run) -> Any:
         if run.kind == "process":
             return await self._children.run(run.task, run.context, self._may_start)
-        payload = json.loads(run.task.payload)
+        payload = _decode(run.task.payload)
         if run.kind == "async":
             return await run.function.call(**payload)
         inside = contextvars.copy_context().run
         return await self._threads.run(functools.partial(inside, run.function.call, **payload))
+
+
+def _decode(payload: str) -> Any:
+    """Return a payload; by way of json.loads it takes twice as long, but only that skips leading space."""
+    return _scan(payload)[0] if payload[:1] == "{" else json.loads(payload)
 
 
 def _stopped(run: Run, error: BaseException) -> Outcome:

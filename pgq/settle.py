@@ -7,6 +7,7 @@ that do not come back had lost their lease before; they are counted and logged, 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
@@ -72,7 +73,7 @@ class Settler:
 
     async def _write_batch(self, conn: psycopg.AsyncConnection) -> None:
         calls = list(self.calls(self._writing))
-        async with conn.pipeline():
+        async with conn.pipeline() if len(calls) > 1 else contextlib.nullcontext():
             cursors = [await conn.execute(call.text, call.values) for call, _ in calls]
         for (call, batch), cursor in zip(calls, cursors, strict=True):
             moved = {row[0] for row in await cursor.fetchall()}

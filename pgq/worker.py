@@ -39,6 +39,7 @@ from pgq.watch import Watch
 log = logging.getLogger("pgq")
 
 WATCH = 0.1  # seconds between two looks at the deadlines
+BREATH = 0.0005  # seconds a slot may run tasks that end at once before claims and settles get their turn
 STALE = 2.0  # seconds a claimed task may wait in the buffer before it goes back
 Work = Callable[[psycopg.AsyncConnection], Awaitable[None]]
 
@@ -84,6 +85,7 @@ class Worker:
         """Stop claiming, let what runs finish within the grace time, hand the rest back, and end `run`."""
         self.stopping.set()
         if hasattr(self, "line"):
+            self.board.closed = True
             self.line.stop()
 
     async def ready(self, conn: psycopg.AsyncConnection) -> list[Lane]:
@@ -161,8 +163,13 @@ class Worker:
     async def _slot(self) -> None:
         slot = asyncio.current_task()
         assert slot is not None  # noqa: S101 - asked once, not once a task: it costs as much as a handler
+        now = breath = 0.0
         while not self._closing:
+            if now > breath:
+                await self.board.breathe()
+                breath = monotonic() + BREATH
             lane, task = await self.board.next()
+            began = monotonic()
             outcome: Outcome = HandBack()
             try:
                 outcome = await self.runner.run(task, slot)
@@ -172,7 +179,8 @@ class Worker:
                 slot.uncancel()
                 outcome = Failed("the handler cancelled the asyncio task it ran in")
             finally:
-                self.board.done(lane)
+                now = monotonic()
+                self.board.done(lane, now - began)
                 self.permits.ended(lane, task)
                 self._record(lane, task, outcome)
 

@@ -117,6 +117,18 @@ async def test_a_sweep_starts_from_the_beginning_of_time(conn: psycopg.Connectio
     assert await looker.look(sweep=True) == [task_id]
 
 
+async def test_a_backlog_below_the_floors_is_worked_off_after_one_sweep(
+    conn: psycopg.Connection, looker: Looker
+) -> None:
+    """As after a pause: a claim under way met a queue that was paused, and took that for nothing left below now."""
+    made = [make_task(conn, due=-60) for _ in range(6)]
+    conn.execute("select pgq.pause(%s)", (QUEUE,))
+    assert await looker.look(2) == []
+    conn.execute("select pgq.resume(%s)", (QUEUE,))
+    assert await looker.look(2) == []
+    assert [*await looker.look(2, sweep=True), *await looker.look(2), *await looker.look(2)] == made
+
+
 async def test_workers_with_cursors_and_late_commits_lose_nothing(dsn: str, looker: Looker) -> None:
     async def write(number: Any) -> None:
         async with await psycopg.AsyncConnection.connect(dsn) as writer:

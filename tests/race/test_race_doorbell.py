@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from itertools import permutations
+from time import monotonic
 from typing import Any
 
 import psycopg
 import pytest
-from factory import QUEUE, make_queue, make_task, make_worker
+from factory import QUEUE, clock, make_queue, make_task, make_worker
 from interleave import wait_until
 from stages import claim
 
@@ -287,6 +288,54 @@ async def test_a_task_that_committed_late_is_found_at_once_after_its_ring(
     assert len(lane.buffer) == 1
 
 
+@pytest.mark.usefixtures("bell")
+async def test_a_worker_keeps_its_bell_for_a_task_now_and_then_and_lets_go_of_it_when_work_keeps_coming(
+    conn: psycopg.Connection, dsn: str, aconn: psycopg.AsyncConnection
+) -> None:
+    line, lane = await a_line(dsn, aconn, bell_works=True)
+    while lane.look_at == 0.0:
+        await line.turn(aconn)
+    by_statement(conn)
+    line.stir(QUEUE)
+    assert await line.turn(aconn) == 1
+    assert (lane.holds_bell, bells_held(conn)) == (True, 1)
+    line.stir(QUEUE)  # at once again
+    lane.rung_at = monotonic()
+    await line.turn(aconn)
+    assert (lane.holds_bell, bells_held(conn)) == (False, 0)
+
+
+@pytest.mark.usefixtures("bell")
+async def test_a_worker_that_can_take_no_more_passes_its_bell_on(
+    conn: psycopg.Connection, dsn: str, aconn: psycopg.AsyncConnection
+) -> None:
+    line, lane = await a_line(dsn, aconn, bell_works=True)
+    while lane.look_at == 0.0:
+        await line.turn(aconn)
+    run(conn, many(QUEUE, "work", ["{}"] * 4, OPTIONS))
+    line.stir(QUEUE)
+    assert await line.turn(aconn) == 4
+    assert bells_held(conn) == 1
+    for _ in range(4):
+        lane.take()
+    line.reload()  # so that it waits for nothing
+    await line.turn(aconn)
+    assert (lane.holds_bell, bells_held(conn)) == (False, 0)
+
+
+@pytest.mark.usefixtures("bell")
+async def test_whoever_hears_of_changed_settings_looks_from_the_beginning(
+    conn: psycopg.Connection, dsn: str, aconn: psycopg.AsyncConnection
+) -> None:
+    line, lane = await a_line(dsn, aconn, bell_works=True)
+    lane.cursor.floors = [clock(conn)] * 11
+    make_task(conn, due=-60)
+    line.reload()
+    while not lane.buffer and lane.look_at == 0.0:
+        await line.turn(aconn)
+    assert len(lane.buffer) == 1
+
+
 async def test_a_listener_behind_a_pooler_says_so_and_hears_nothing(dsn: str, caplog: pytest.LogCaptureFixture) -> None:
     heard = []
     doorbell = Doorbell(dsn, lambda *note: heard.append(note))
@@ -307,7 +356,7 @@ async def test_a_listener_hears_what_was_sent_and_looks_once_when_it_begins(conn
     async with await aconnect(dsn, "listen") as listener:
         listening = asyncio.create_task(doorbell.listen(listener))
         async with asyncio.timeout(10):
-            assert await heard.get() == ("ring", "")
+            assert [await heard.get(), await heard.get()] == [("ring", ""), ("settings", "")]
             assert doorbell.works
             conn.execute("select pg_notify('pgq', 'cancel:17')")
             assert await heard.get() == ("cancel", "17")

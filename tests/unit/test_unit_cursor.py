@@ -85,6 +85,23 @@ def test_no_floor_comes_closer_to_now_than_the_lag(rows: list[tuple[int, float]]
     assert all(floor <= NOW - LAG for floor in cursor.floors)
 
 
+def test_a_sweep_that_brought_all_it_asked_for_lowers_the_floors_there_is_more_behind_it() -> None:
+    cursor = Cursor()
+    cursor.advance(claimed((5, 1)), 2, NOW)
+    cursor.swept(0.0, 0.001, full=False)
+    assert cursor.floors == floors(JUST_NOW)
+    cursor.swept(0.0, 0.001, full=True)
+    cursor.advance(claimed((5, 99), (5, 98)), 2, NOW)
+    assert cursor.floors[5] == NOW - timedelta(seconds=98) - LAG
+
+
+def test_a_sweep_lowers_no_floor_below_what_somebody_clears_away() -> None:
+    cursor = Cursor()
+    cursor.skip(NOW)
+    cursor.swept(0.0, 0.001, full=True)
+    assert cursor.floors == floors(NOW)
+
+
 def test_the_first_look_is_a_sweep() -> None:
     assert Cursor().must_sweep(0.0)
     assert Cursor().may_sweep(0.0)
@@ -92,7 +109,7 @@ def test_the_first_look_is_a_sweep() -> None:
 
 def test_a_busy_lane_sweeps_every_few_seconds_and_an_idle_one_may_sooner() -> None:
     cursor = Cursor()
-    cursor.swept(100.0, 100.001)
+    cursor.swept(100.0, 100.001, full=False)
     soon = 100.001 + SWEEP_SHARE * 0.001
     assert (cursor.may_sweep(soon - 0.01), cursor.may_sweep(soon + 0.01)) == (False, True)
     assert (cursor.must_sweep(soon + 0.01), cursor.must_sweep(100.001 + SWEEP_EVERY)) == (False, True)
@@ -100,7 +117,7 @@ def test_a_busy_lane_sweeps_every_few_seconds_and_an_idle_one_may_sooner() -> No
 
 def test_a_slow_sweep_is_repeated_rarely_however_busy_the_lane() -> None:
     cursor = Cursor()
-    cursor.swept(0.0, 1.0)
+    cursor.swept(0.0, 1.0, full=False)
     ends = 1.0 + SWEEP_SHARE
     assert (cursor.must_sweep(ends - 1), cursor.must_sweep(ends + 1)) == (False, True)
 

@@ -165,3 +165,85 @@ def test_a_fast_lane_asks_ahead_and_a_slow_one_does_not(monkeypatch: pytest.Monk
     slow.measure()
     assert slow.appetite(10) == 10
     assert 10 < fast.appetite(10) <= 100
+
+
+def test_of_tasks_that_end_at_once_two_batches_are_asked_for_however_few_this_process_got() -> None:
+    lane = a_lane()
+    for _ in range(300):
+        lane.running += 1
+        lane.ended(took=0.00001)
+    assert lane.appetite(10) == 100
+    lane.buffer.extend(tasks(100))
+    assert lane.appetite(10) == 100
+    lane.running = 1  # what runs now did not end at once
+    assert lane.appetite(10) == 0
+
+
+def test_one_slow_task_in_thirty_makes_a_lane_no_slow_one_but_a_few_in_a_row_do() -> None:
+    lane = a_lane()
+    for number in range(600):
+        lane.running += 1
+        lane.ended(took=0.01 if number % 30 == 0 else 0.00001)
+    lane.buffer.extend(tasks(50))
+    assert lane.appetite(10) == 100
+    for _ in range(5):
+        lane.running += 1
+        lane.ended(took=0.01)
+    assert lane.appetite(10) == 0
+
+
+async def test_tasks_that_end_at_once_keep_one_slot_busy_and_leave_the_loop_its_turns() -> None:
+    board = Board([lane := a_lane(batch=1_000)], 10)
+    ran: Counter[int] = Counter()
+    turns = 0
+
+    async def slot(number: int) -> None:
+        while True:
+            mine, _ = await board.next()
+            ran[number] += 1
+            board.done(mine)
+            if ran[number] % 10 == 0:
+                await board.breathe()
+
+    slots = [asyncio.create_task(slot(number)) for number in range(10)]
+    await settled()
+    board.add(lane, tasks(200))
+    while lane.buffer:
+        await asyncio.sleep(0)
+        turns += 1
+    for one in slots:
+        one.cancel()
+    await asyncio.gather(*slots, return_exceptions=True)
+    assert sum(ran.values()) == 200
+    assert len(ran) == 1
+    assert turns >= 19
+
+
+async def test_slots_whose_tasks_wait_are_all_woken_within_a_few_turns_of_the_loop() -> None:
+    board = Board([lane := a_lane(slots=20)], 20)
+    started = 0
+
+    async def slot() -> None:
+        nonlocal started
+        await board.next()
+        started += 1
+        await asyncio.Event().wait()
+
+    slots = [asyncio.create_task(slot()) for _ in range(20)]
+    await settled()
+    board.add(lane, tasks(20))
+    await settled()
+    assert started == 20
+    for one in slots:
+        one.cancel()
+    await asyncio.gather(*slots, return_exceptions=True)
+
+
+async def test_nothing_starts_once_the_board_is_closed() -> None:
+    board = Board([lane := a_lane()], 1)
+    board.add(lane, tasks(1))
+    board.closed = True
+    slot = asyncio.create_task(board.next())
+    await settled()
+    assert not slot.done()
+    slot.cancel()
