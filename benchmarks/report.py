@@ -1,4 +1,4 @@
-"""A result on disk: manifest.json, raw.csv, series.csv, perhaps checks.jsonl, SUMMARY.md and pictures; one directory."""
+"""A result: manifest, raw.csv, series.csv, perhaps checks.jsonl, SUMMARY.md and pictures in one dated directory."""
 
 from __future__ import annotations
 
