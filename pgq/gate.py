@@ -13,7 +13,7 @@ from math import inf
 from time import monotonic
 from uuid import UUID
 
-from pgq.grants import Held, Limit, Taken, Told, queue_limit, since
+from pgq.grants import WHATEVER, Held, Limit, Taken, Told, queue_limit, since
 from pgq.queue import Settings
 from pgq.quota import Quota
 
@@ -239,6 +239,16 @@ class Gate:
                 self._dirty.discard(batch.lease)
                 if not open_:
                     del self.batches[batch.lease]
+        if self._dirty:
+            self.wake()
+
+    def renewed(self, held: list[Held]) -> None:
+        """Take note that holds were renewed: what ended meanwhile may have come to life again, and is reported anew."""
+        for name, _, open_ in held:
+            lease = UUID(name)
+            batch = self.batches.setdefault(lease, Batch(lease, 0, 0.0, WHATEVER, 0, 0.0))
+            if batch.open != open_:
+                self._dirty.add(lease)
         if self._dirty:
             self.wake()
 

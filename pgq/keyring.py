@@ -14,7 +14,7 @@ from math import inf
 from time import monotonic
 from typing import Any
 
-from pgq.grants import Answer, Held, Limit, Request, key_limit
+from pgq.grants import WHATEVER, Answer, Held, Limit, Request, key_limit
 from pgq.lane import Lane
 from pgq.quota import KeyLimit, kind_of
 from pgq.task import Task
@@ -142,6 +142,14 @@ class Keyring:
     def held(self) -> list[tuple[Limit, Held]]:
         """Return every permit that is held."""
         return [pair for bearer in list(self.bearers.values()) for pair in bearer.held(bearer.units, 1)]
+
+    def renewed(self, held: Iterable[tuple[Limit, Held]]) -> None:
+        """Take note that holds were renewed: what ended meanwhile may have come to life again, and is reported anew."""
+        now, alive = monotonic(), {bearer.permit for bearer in self.bearers.values()}
+        over = [(now, limit, (name, WHATEVER, 0)) for limit, (name, _, _) in held if name not in alive]
+        self.over += over
+        if over:
+            self._wake()
 
     def request(self, bearer: Bearer) -> Request:
         """Return what to ask for somebody; who waits at the door was denied once more than its task knows."""

@@ -11,6 +11,7 @@ dies (its holds lapse with its lease); permits that come late (stamped anew befo
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from math import inf
@@ -50,6 +51,7 @@ class LimiterLoop:
         self._away = 0.0  # the current pause, while the limiter is away
         self._look_at = 0.0  # when to look again whether it is back
         self._greeted = False
+        self._thread: asyncio.AbstractEventLoop | None = None
         self.memory = Memory(config, self.say, worker_id)
         self.keys = KeyDesk(config, board, self.memory, self.say, back, self.wake)
         self.keyring = self.keys.keyring
@@ -67,6 +69,12 @@ class LimiterLoop:
         """Carry out one verb and return its reply. Raises RedisError, OSError."""
         return await acall(self.client, verb)
 
+    def soon(self, do: Callable[[], None]) -> None:
+        """Do something in the loop's thread; called by others. Nothing where the loop has ended."""
+        if self._thread is not None:
+            with contextlib.suppress(RuntimeError):
+                self._thread.call_soon_threadsafe(do)
+
     def distrust(self) -> None:
         """Tell the limiter what runs before it is asked again: holds lapse while nobody can renew them."""
         for gate in self._gates:
@@ -77,6 +85,7 @@ class LimiterLoop:
 
     async def work(self) -> None:
         """Serve every lane for ever; while the limiter is away, each queue does what its setting says."""
+        self._thread = asyncio.get_running_loop()
         if any(gate.must_speak for gate in self._gates):
             self._some.set()
         while self.client is not None:

@@ -19,7 +19,7 @@ import psycopg
 from pgq.config import Config
 from pgq.connect import aconnect
 from pgq.db import Call, arun
-from pgq.gate import own_limit
+from pgq.gate import Gate, own_limit
 from pgq.grants import Held, Limit
 from pgq.key_desk import Back
 from pgq.lane import Board, Lane
@@ -163,23 +163,26 @@ class Permits:
 
     def renew(self) -> None:
         """Renew every hold; called by the heartbeat's thread while this worker counts as alive."""
-        if not (groups := self._held()):
+        gates = [(lane.gate, lane.gate.held()) for lane in self._board.lanes.values() if lane.gate.limited]
+        keys = self.keyring.held()
+        pairs = [(gate.limit, permit) for gate, held in gates for permit in held] + keys
+        if not pairs:
             return
         try:
             if self._sync_client is None:
                 self._sync_client = connect_redis(self._config.redis_url)
-            for born, held in groups:
-                call(self._sync_client, hold(self._config.lease, held, born, complete=False, units=False))
+            for born, group in groupby(pairs, key=_born):
+                call(self._sync_client, hold(self._config.lease, list(group), born, complete=False, units=False))
         except (RedisError, OSError) as error:
             log.warning("the holds of limits were not renewed: %s", error)
             self.loop.distrust()
+        self.loop.soon(lambda: self.renewed(gates, keys))
 
-    def _held(self) -> list[tuple[str, list[tuple[Limit, Held]]]]:
-        """Return what is held, by hash slot."""
-        gates = [lane.gate for lane in self._board.lanes.values() if lane.gate.limited]
-        pairs = [(gate.limit, permit) for gate in gates for permit in gate.held()]
-        pairs += self.keyring.held()
-        return [(born, list(group)) for born, group in groupby(pairs, key=lambda pair: pair[0].born)]
+    def renewed(self, gates: list[tuple[Gate, list[Held]]], keys: list[tuple[Limit, Held]]) -> None:
+        """Report once more what ended while it was renewed: the limiter may have heard of its end before that."""
+        for gate, held in gates:
+            gate.renewed(held)
+        self.keyring.renewed(keys)
 
     async def close(self) -> None:
         """Report what ended, while that takes no time, and let go of the connections."""
@@ -187,3 +190,7 @@ class Permits:
         await self.loop.close()
         if self._sync_client is not None:
             self._sync_client.close()
+
+
+def _born(pair: tuple[Limit, Held]) -> str:
+    return pair[0].born

@@ -1,19 +1,24 @@
-"""A limiter that forgot everything is told what runs: of other workers only for as long as they count as alive."""
+"""What the limiter is told of what runs: when it knows nothing, and again and again while it lasts."""
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import psycopg
 import pytest
 from factory import make_queue, make_task, make_worker
+from limited_shop import Shop, fill, running_in_redis
+from serving import all_ended, eventually, serving
 
 import pgq
 from pgq.gate import Gate, own_limit
 from pgq.grants import Limit, key_limit
 from pgq.keyring import Keyring
+from pgq.limit import hold
 from pgq.limiter import acall, aconnect_redis
 from pgq.memory import Memory
 from pgq.queue import Settings
@@ -68,3 +73,45 @@ async def test_a_key_s_permits_are_held_until_their_worker_s_lease_ends(
     left = [await lasts(client, limit, name) for name in leases.values()]
     assert left == [pytest.approx(30, abs=3), pytest.approx(8, abs=3), None]
     assert await client.exists(limit.born) == 1
+
+
+async def test_a_limiter_that_knows_nothing_is_told_what_runs_before_a_task_has_to_wait_for_it(
+    config: pgq.Config, aconn: psycopg.AsyncConnection
+) -> None:
+    shop = Shop(concurrency=3)
+    shop.app.key_limit("customer", concurrency=1)
+    await shop.app.adeclare(aconn)
+    await aconn.execute("select pgq.pause('q')")
+    client = aconnect_redis(config.redis_url)
+    async with serving(shop.app, config):
+        born = [f"{config.limit_prefix}:{{{place}}}:born" for place in ("queue:q", "keys")]
+
+        async def known() -> bool:
+            return bool(await client.exists(*born) == 2)
+
+        await eventually(known)
+    await client.aclose()
+
+
+async def test_a_renewal_that_comes_after_the_end_of_what_it_renews_keeps_no_slot(
+    config: pgq.Config, aconn: psycopg.AsyncConnection
+) -> None:
+    """Heartbeats say what is held from a thread of their own; a slot would be away for as long as a lease."""
+    shop = Shop(concurrency=2)
+    shop.app.key_limit("customer", concurrency=2)
+    await shop.app.adeclare(aconn)
+    shop.gate.clear()
+    await fill(shop, aconn, 2, limit_key="customer:a")
+    async with serving(shop.app, replace(config, lease=300, upkeep=300)) as worker:
+        await shop.started(2)
+        gate, keyring = worker.board.lanes["q"].gate, worker.permits.keyring
+        gates, keys = [(gate, gate.held())], keyring.held()
+        shop.gate.set()
+        await all_ended(aconn, 2)
+        await eventually(lambda: asyncio.sleep(0, not gate.batches and not keyring.over))
+        for limit, permit in [*((gate.limit, permit) for permit in gates[0][1]), *keys]:
+            await worker.permits.loop.say(hold(300, [(limit, permit)], limit.born, complete=False, units=False))
+        assert await running_in_redis(config, Quota(slots=2)) == 2
+        worker.permits.renewed(gates, keys)
+        await fill(shop, aconn, 2, limit_key="customer:a")
+        await shop.started(4)

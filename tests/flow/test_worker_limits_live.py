@@ -273,21 +273,3 @@ async def test_a_burst_waits_for_its_limit(config: pgq.Config, aconn: psycopg.As
     await fill(shop, aconn, 9)
     await burst(shop.app, config)
     assert len(shop.starts) == 9
-
-
-async def test_a_limiter_that_knows_nothing_is_told_what_runs_before_a_task_has_to_wait_for_it(
-    config: pgq.Config, aconn: psycopg.AsyncConnection
-) -> None:
-    shop = Shop(concurrency=3)
-    shop.app.key_limit("customer", concurrency=1)
-    await shop.app.adeclare(aconn)
-    await aconn.execute("select pgq.pause('q')")
-    client = aconnect_redis(config.redis_url)
-    async with serving(shop.app, config):
-        born = [f"{config.limit_prefix}:{{{place}}}:born" for place in ("queue:q", "keys")]
-
-        async def known() -> bool:
-            return bool(await client.exists(*born) == 2)
-
-        await eventually(known)
-    await client.aclose()

@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from pgq.gate import Batch, Gate
-from pgq.grants import Limit, Taken, mark_of
+from pgq.grants import WHATEVER, Limit, Taken, mark_of
 from pgq.quota import Quota
 
 RATED = Limit("pgq:{queue:q}", "", Quota(1_000, 1.0))  # its permits may be used within 25 ms
@@ -124,3 +124,21 @@ def test_each_end_wakes_the_loop_where_the_limit_binds() -> None:
     for _ in range(3):
         gate.ended(batch.lease)
     assert gate.woken == before + 3
+
+
+def test_what_ended_while_it_was_renewed_is_reported_anew_and_takes_no_units_away() -> None:
+    gate = Waking()
+    some, all_ = granted(gate, 9, 1.0), granted(gate, 2, 2.0)
+    for batch in (some, all_):
+        gate.claimed(batch, batch.granted)
+    renewed = gate.held()
+    for lease in (some.lease, all_.lease, all_.lease):
+        gate.ended(lease)
+    gate.reported(gate.reports(1e6))
+    assert not gate.must_report
+    gate.renewed(renewed)
+    assert {permit[:3] for permit in gate.reports(1e6)} == {(some.lease.hex, 9, 8), (all_.lease.hex, WHATEVER, 0)}
+    gate.reported(gate.reports(1e6))
+    assert gate.held() == [(some.lease.hex, 9, 8)]
+    gate.renewed(gate.held())
+    assert not gate.must_report
