@@ -72,7 +72,7 @@ async def test_a_queue_without_a_limit_pauses_in_every_worker(
     async def fetch() -> None:
         calls.append(monotonic())
         if len(calls) == 1:
-            raise pgq.RateLimited(1.5)
+            raise pgq.RateLimited(3.0)
 
     await shop.app.adeclare(aconn)
     async with serving(shop.app, config) as one, serving(shop.app, config) as other:
@@ -83,7 +83,7 @@ async def test_a_queue_without_a_limit_pauses_in_every_worker(
         await eventually(lambda: asyncio.sleep(0, all(gate.closed(monotonic()) for gate in gates)))
         await fetch.aenqueue_many(aconn, [{}] * 3)
         await eventually(lambda: asyncio.sleep(0, len(calls) == 5))
-    assert calls[1] - calls[0] >= 1.5
+    assert calls[1] - calls[0] >= 3.0
 
 
 async def test_a_changed_limit_reaches_running_workers(config: pgq.Config, aconn: psycopg.AsyncConnection) -> None:
