@@ -7,7 +7,7 @@ limiter know can be compared. A gate does no I/O: the limiter's loop asks, grant
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from math import inf
 from time import monotonic
@@ -34,6 +34,7 @@ class Batch:
     open: int
     slack: float  # seconds from the grant in which what it holds may start
     spare: int = 0  # what the limiter could have given beside it
+    start_by: float = 0.0  # until when what waits in the buffer may start
     ended_at: float = inf  # when the last of those that ended did so
 
 
@@ -196,7 +197,8 @@ class Gate:
         self._handed_out = None
         batch.used = batch.open = count
         if count:
-            self.must_start(batch.asked_at + self._patience(batch.slack))
+            batch.start_by = batch.asked_at + self._patience(batch.slack)
+            self.must_start(batch.start_by)
         if count < batch.granted:
             self._changed(batch, refund=True)
             self.short = ""  # the queue is empty: it is not the limit that binds
@@ -255,6 +257,18 @@ class Gate:
     def held(self) -> list[Held]:
         """Return every permit that is held."""
         return [(batch.lease.hex, batch.used, batch.open) for batch in list(self.batches.values()) if batch.open]
+
+    def good_until(self, leases: Iterable[UUID]) -> float:
+        """Return until when all of these may start; what is not known here may not at all."""
+        known = (self.batches.get(lease) for lease in leases)
+        return min((0.0 if batch is None else batch.start_by for batch in known), default=inf)
+
+    def refreshed(self, leases: Iterable[UUID], now: float) -> None:
+        """Note that permits count from now."""
+        for lease in leases:
+            if (batch := self.batches.get(lease)) is not None:
+                batch.start_by = now + self.patience
+        self.must_start(now + self.patience)
 
     def must_start(self, by: float) -> None:
         """Note until when something that waits in the buffer may start."""

@@ -79,11 +79,18 @@ class Lane:
         """Whether the next of the buffer may start; asks for fresh permits where those it has are too old."""
         if not self.buffer or self.room <= 0 or self.stale:
             return False
-        if self.gate.start_by is not None and monotonic() > self.gate.start_by:
+        if self.gate.start_by is not None and (now := monotonic()) > self.gate.start_by and self._too_old(now):
             self.stale = True
             self.gate.wake()
             return False
         return True
+
+    def _too_old(self, now: float) -> bool:
+        """Return whether permits in the buffer are; what the gate noted last may be of tasks that have started."""
+        if any(task.limit_keys for task in self.buffer):
+            return True  # of keys nobody knows here
+        self.gate.start_by = self.gate.good_until({task.lease for task in self.buffer})
+        return now > self.gate.start_by
 
     def take(self) -> Task:
         """Take the next task of the buffer to run it."""

@@ -246,7 +246,7 @@ class LimiterLoop:
         lane.stale = False
         lane.gate.start_by = None
         if lane.buffer and lane.gate.limited:
-            lane.gate.must_start(now + lane.gate.patience)
+            lane.gate.refreshed({task.lease for task in lane.buffer}, now)
         for bearer in [b for task in lane.buffer if (b := self.keyring.bearers.get(task.id))]:
             lane.gate.must_start(now + self.keys.patience(bearer))
         self._board.wake(len(lane.buffer))

@@ -142,3 +142,16 @@ def test_what_ended_while_it_was_renewed_is_reported_anew_and_takes_no_units_awa
     assert gate.held() == [(some.lease.hex, 9, 8)]
     gate.renewed(gate.held())
     assert not gate.must_report
+
+
+def test_what_waits_may_start_as_long_as_its_own_permits_are_good_whatever_came_before_it() -> None:
+    gate = Gate(RATED)
+    first, second = granted(gate, 1, 10.0), granted(gate, 1, 10.02)
+    for batch in (first, second):
+        gate.claimed(batch, 1)
+    assert gate.start_by == pytest.approx(10.025)
+    assert gate.good_until({first.lease, second.lease}) == pytest.approx(10.025)
+    assert gate.good_until({second.lease}) == pytest.approx(10.045)
+    gate.refreshed({first.lease}, 10.05)
+    assert gate.good_until({first.lease}) == pytest.approx(10.075)
+    assert gate.good_until({UUID(int=0)}) == 0.0
