@@ -45,7 +45,7 @@ async def test_a_permit_that_no_task_carries_is_released_at_the_second_look(
     assert taken(await acall(client, take(gate.limit, 30, "late", 5))).granted == 4
 
 
-@pytest.mark.parametrize(("upkeep", "free"), [(0.001, 5), (300.0, 2)])
+@pytest.mark.parametrize(("upkeep", "free"), [(1e-6, 5), (300.0, 2)])
 async def test_a_permit_that_was_granted_long_ago_and_carried_by_no_task_is_released_at_the_first_look(
     upkeep: float, free: int, config: pgq.Config, conn: psycopg.Connection, aconn: psycopg.AsyncConnection, client: Any
 ) -> None:
