@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from datetime import datetime
+from typing import Any
 
 import click
 
@@ -19,7 +19,7 @@ CONFLICTS = ("raise", "skip", "replace", "return_existing")
 @click.argument("payload", metavar="[PAYLOAD_JSON]", default="{}")
 @click.option("--priority", type=int, default=5, show_default=True, help="0 is most urgent, 10 least.")
 @click.option("--delay", type=duration, help="How long to wait: 90, 10m, 2h, 7d.")
-@click.option("--at", type=moment, help="When it is due: 2030-01-31T09:00:00Z.")
+@click.option("--at", "scheduled_at", type=moment, help="When it is due: 2030-01-31T09:00:00Z.")
 @click.option("--max-attempts", type=int, help="Attempts before it is dead; default: the queue's.")
 @click.option("--timeout", type=duration, help="How long an attempt may take; default: the queue's.")
 @click.option("--unique-key", help="Held until the task ends; no second task of the queue may have it.")
@@ -30,23 +30,11 @@ CONFLICTS = ("raise", "skip", "replace", "return_existing")
     show_default=True,
     help="What to do when the unique key is taken.",
 )
-@click.option("--limit-key", "limit_keys", multiple=True, help="A limit it is under, as kind:key; may be given again.")
+@click.option("--limit-key", multiple=True, help="A limit it is under, as kind:key; may be given again.")
 @click.option("--weight", type=int, default=1, show_default=True, help="Units it takes of each of these limits.")
 @dsn_option
 def enqueue(
-    queue: str,
-    task: str,
-    payload: str,
-    priority: int,
-    delay: float | None,
-    at: datetime | None,
-    max_attempts: int | None,
-    timeout: float | None,
-    unique_key: str | None,
-    on_conflict: str,
-    limit_keys: tuple[str, ...],
-    weight: int,
-    dsn: str | None,
+    queue: str, task: str, payload: str, unique_key: str | None, on_conflict: str, dsn: str | None, **chosen: Any
 ) -> None:
     """Add one task and print its id.
 
@@ -62,15 +50,7 @@ def enqueue(
     from pgq.db import Call, run
     from pgq.options import Options
 
-    options = Options(
-        priority=priority,
-        delay=delay,
-        scheduled_at=at,
-        max_attempts=max_attempts,
-        timeout=timeout,
-        limit_key=limit_keys or None,
-        weight=weight,
-    )
+    options = Options(**{**chosen, "limit_key": chosen["limit_key"] or None})
     values = {
         "queue": queue,
         "task": task,

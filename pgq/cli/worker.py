@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -43,17 +43,7 @@ LEVELS = ("debug", "info", "warning", "error")
 )
 @dsn_option
 def worker(
-    app: str,
-    queues: str | None,
-    concurrency: int | None,
-    processes: int,
-    burst: bool,
-    lease: float | None,
-    grace: float | None,
-    poll: float | None,
-    redis_url: str | None,
-    log_level: str,
-    dsn: str | None,
+    app: str, queues: str | None, processes: int, burst: bool, log_level: str, dsn: str | None, **given: Any
 ) -> None:
     """Run the tasks of an app.
 
@@ -76,7 +66,6 @@ def worker(
     served = None if queues is None else [name.strip() for name in queues.split(",") if name.strip()]
     if served == []:
         raise click.UsageError("--queues names no queue: leave it out to serve all.")
-    given = {"concurrency": concurrency, "lease": lease, "grace": grace, "poll": poll, "redis_url": redis_url}
     log_to_stderr(log_level)
     loaded = load(app)
     names = list(loaded.served(served))  # an unknown queue is an error before anything starts
