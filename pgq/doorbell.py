@@ -5,6 +5,7 @@ if somebody sleeps. Advisory locks make that exact. A worker that found nothing 
 (the bell); every enqueue tries the shared one, until its transaction ends. Enqueue got it: nobody sleeps, no ring,
 and nobody can fall asleep before it ends. Enqueue was refused: somebody sleeps, it rings. After getting the bell a
 worker looks once more, then sleeps. A second sleeper sees that even the shared lock is refused: a ring will come.
+Whoever holds the bell may look without letting go of it: whatever its look misses rings. It lets go when it is busy.
 
 Hazards, each with a test: an enqueue between the last look and the sleep; an enqueue that commits late; a sleeper
 that dies with the bell (its lock goes with its connection, polling covers the others); a LISTEN that hears nothing
