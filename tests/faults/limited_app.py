@@ -9,7 +9,7 @@ from fault_app import noted
 import pgq
 
 TIGHT = 4  # tasks of queue `tight` at once, of all workers together
-PACE = pgq.Rate(40, per=2)  # a permit may be under way for a twentieth of it: too short a window judges the machine
+PACE = pgq.Rate(20, per=1)
 CUSTOMER = 2  # tasks of one customer at once
 BRAVE = 4
 
