@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from suite import MANIFEST, ROOT
 
 from benchmarks import harness, peers, report
 from benchmarks.harness import Bench
@@ -26,17 +27,7 @@ from benchmarks.peers.peer import Peer
 from benchmarks.peers.programs import pgq as ours
 from benchmarks.results import Outcome
 
-ROOT = Path(__file__).parents[2]
 SECOND = 10**9
-MANIFEST: dict[str, Any] = {
-    "command": "x",
-    "started_at": "now",
-    "commit": "",
-    "changed_files": [],
-    "machine": {"cpus": 1, "cpu": "c", "memory": "m", "system": "s", "load_average_before": [0.0]},
-    "versions": {},
-    "server_settings": {},
-}
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
