@@ -16,6 +16,8 @@ from benchmarks.tally import Tally
 QUEUE = "bench"
 NAP = 0.001  # seconds that `nap` waits
 ROUNDS = 4_000  # of hashing in `crunch`; about 1 ms of CPU
+REST = 0.02  # seconds that `rest` waits
+NAPS = "PGQ_BENCH_NAPS"  # names the directory where each process that runs `rest` notes what it ran
 CRUNCHED = "PGQ_BENCH_CRUNCHED"  # names the file where the children that run `crunch` note what they ran
 
 app = pgq.App("benchmarks.app:app")
@@ -53,6 +55,14 @@ async def nap(i: int) -> None:
     executed.append(i)
     started_at.append(monotonic_ns())
     await asyncio.sleep(NAP)
+
+
+@queue.task
+async def rest(i: int) -> None:
+    """Wait as for an answer from far away; noted in a file of the process, whatever then becomes of that."""
+    with (Path(os.environ[NAPS]) / str(os.getpid())).open("ab", buffering=0) as notes:
+        notes.write(b"%d\n" % i)
+    await asyncio.sleep(REST)
 
 
 @queue.task

@@ -99,7 +99,8 @@ def workers(
     orders = [{**order, "tally": str(path)} for path in tallies] or [order] * count
     hearing = 0 if "doorbell" in config.get("without", ()) else count
     with children("benchmarks.worker", orders) as crew:
-        until(lambda: _listening(conn) == (count, hearing, 0), PATIENCE)
+        heard: set[int] = set()
+        until(lambda: _at_rest(conn, count, hearing, heard), PATIENCE)
         time.sleep(0.5)  # whatever a start brings with it is over, and none of it is timed
         yield crew
 
@@ -120,11 +121,16 @@ def until(reached: Callable[[], bool], seconds: float, nap: float = 0.01) -> Non
         time.sleep(nap)
 
 
-def _listening(conn: psycopg.Connection) -> tuple[int, ...]:
-    row = conn.execute(
-        "select (select count(*) from pgq.workers),"
-        " count(*) filter (where application_name = 'pgq listen' and state = 'idle' and query like 'listen%'),"
-        " count(*) filter (where application_name = 'pgq probe')"
-        " from pg_stat_activity where datname = current_database()"
-    ).fetchone()
-    return row or ()
+def _at_rest(conn: psycopg.Connection, count: int, hearing: int, heard: set[int]) -> bool:
+    """Whether all have registered and none tries its bell; `heard` gathers sessions that were seen to listen.
+
+    A session that listens looks after its connection later on, so they are hardly ever all at `listen` at once.
+    """
+    rows = conn.execute(
+        "select application_name, pid, state = 'idle' and query like 'listen%' from pg_stat_activity"
+        " where datname = current_database() and application_name in ('pgq listen', 'pgq probe')"
+    ).fetchall()
+    heard.update(pid for name, pid, listens in rows if name == "pgq listen" and listens)
+    probes = sum(name == "pgq probe" for name, _, _ in rows)
+    ((registered,),) = conn.execute("select count(*) from pgq.workers").fetchall()
+    return (registered, len(heard), probes) == (count, hearing, 0)

@@ -83,6 +83,7 @@ def behind_very_many(outcome: Outcome, bench: Bench, repetition: int) -> None:
     with site(bench) as at:
         sent = Probes(at.conn)
         empty = sent.send(times)
+        wait_for(outcome, where, at.conn, times + 1)  # or the last of them would wait for the resume
         at.conn.execute("select pgq.pause(%s)", (QUEUE,))
         app.keyed.copy(at.conn, dead(crowd))
         began = time.monotonic()

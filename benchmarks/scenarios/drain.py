@@ -44,7 +44,7 @@ from benchmarks.children import dismiss, workers
 from benchmarks.harness import Bench
 from benchmarks.measure import Gauge, Reading, commits, costs, peak_rss
 from benchmarks.results import Outcome
-from pgq.app import Handler
+from pgq.typed import Handler
 
 HEADLINE = ("tasks_per_s", "ratio_to_raw_sql", "ratio_to_loop", "server_cpu_s_per_10k", "worker_cpu_s_per_10k")
 TOP = {
@@ -56,6 +56,8 @@ CONCURRENCY = 50
 STUCK = 30.0  # seconds without a single outcome
 
 _OUTCOMES = "select coalesce(sum(completed + failed + dead + cancelled), 0)::bigint from pgq.counts"
+# One row a batch, and one more whenever upkeep merges them, every ten seconds.
+_SETTLES = "select coalesce(sum(n_tup_ins), 0)::bigint from pg_stat_user_tables where relid = 'pgq.counts'::regclass"
 Add = Callable[[psycopg.Connection, list[dict[str, Any]]], object]
 
 
@@ -94,6 +96,7 @@ CASES = {
     "no-op, 1 process": Case(),
     "no-op, 2 processes": Case(processes=2),
     "no-op, 1 process, retention 0": Case(keeps=False),
+    "no-op, max_attempts 1, 1 process": Case(noop.options(max_attempts=1)),
     "1 ms async, 1 process": Case(nap),
     "CPU-bound, 1 process and its children": Case(crunch, (4_000, 100)),
 }
@@ -200,7 +203,7 @@ def figures(conn: psycopg.Connection, drained: Drained, tasks: int) -> dict[str,
     """Return all metrics of one drain."""
     spent = drained.spent
     seconds = (drained.seen.at_ns - drained.signalled_ns) / 1e9
-    settles = _one(conn, "select count(*) from pgq.counts where completed > 0")  # one a batch, until rolled up later
+    settles = _one(conn, _SETTLES)
     starts = [report["started_at"][0] for report in drained.reports if report["started_at"]]
     return {
         "tasks_per_s": drained.seen.settled / seconds,

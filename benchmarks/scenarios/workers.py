@@ -1,6 +1,6 @@
 """Whether many workers hinder each other: a no-op drain by 1 to 64 worker processes, each with 8 slots.
 
-Timed: as in the scenario `drain`: from just before `pgq.resume` until another connection sees the last of 60,000
+Timed: as in the scenario `drain`: from just before `pgq.resume` until another connection sees the last of 300,000
 outcomes. `ratio_to_peak` compares each number of processes to the best of the same repetition.
 
 On: real `pgq.worker.Worker` processes with concurrency 8 and defaults for all else, each of them one claimer with five
@@ -56,7 +56,7 @@ def counts(bench: Bench) -> list[int]:
 
 def measure(outcome: Outcome, bench: Bench, processes: int, where: str) -> dict[str, float]:
     """Drain once; returns the metrics."""
-    tasks = bench.size(60_000, 1_000)
+    tasks = bench.size(300_000, 1_000)
     with bench.database() as dsn, psycopg.connect(dsn, autocommit=True) as conn:
         drained = drain.drain(conn, dsn, processes, tasks, concurrency=SLOTS)
         drain.check(outcome, conn, drained, tasks, where)
