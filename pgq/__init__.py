@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pgq.version import __version__
 
 if TYPE_CHECKING:
-    from pgq.app import App, Handler, Queue
+    from pgq.app import App, Queue
     from pgq.config import Config
     from pgq.context import Context, context
     from pgq.errors import (
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         LeaseLost,
         LimiterDown,
         LimitExceeded,
+        PayloadSealed,
         PgqError,
         SchemaError,
         UniqueKeyTaken,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from pgq.queue import Exponential, Fixed, Rate
     from pgq.quota import KeyLimit
     from pgq.task import Dead, RateLimited, Retry, Snooze
+    from pgq.typed import Handler
 
 __all__ = [
     "App",
@@ -44,6 +46,7 @@ __all__ = [
     "LeaseLost",
     "LimitExceeded",
     "LimiterDown",
+    "PayloadSealed",
     "Permit",
     "PgqError",
     "Queue",
@@ -61,7 +64,7 @@ __all__ = [
 
 # Everything but the version is imported when it is first used: `pgq --help` need not wait for a database driver.
 _HOMES = {
-    "app": ("App", "Handler", "Queue"),
+    "app": ("App", "Queue"),
     "config": ("Config",),
     "context": ("Context", "context"),
     "errors": (
@@ -71,6 +74,7 @@ _HOMES = {
         "LeaseLost",
         "LimitExceeded",
         "LimiterDown",
+        "PayloadSealed",
         "PgqError",
         "SchemaError",
         "UniqueKeyTaken",
@@ -81,6 +85,7 @@ _HOMES = {
     "queue": ("Exponential", "Fixed", "Rate"),
     "quota": ("KeyLimit",),
     "task": ("Dead", "RateLimited", "Retry", "Snooze"),
+    "typed": ("Handler",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -1,125 +1,25 @@
-"""The app: queues, limits and handlers by name, and the typed object that a decorated function becomes."""
+"""The app: queues, limits and handlers by name."""
 
 from __future__ import annotations
 
-import functools
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
-from pgq import enqueue
 from pgq.db import Call, arun, run
-from pgq.errors import ConfigError, InvalidOption, InvalidPayload, UnknownQueue, UnknownTask
-from pgq.handler import Function, function
-from pgq.options import Choices, Options, check_limits, check_written, fill_keys, templates
-from pgq.payload import encode
+from pgq.errors import ConfigError, InvalidOption, UnknownQueue, UnknownTask, shown
+from pgq.handler import function
+from pgq.options import Options, templates
 from pgq.queue import Exponential, Fixed, Rate, Settings, check_name
 from pgq.quota import KeyLimit
+from pgq.seal import keys
+from pgq.typed import Handler, P, R
 
 if TYPE_CHECKING:  # they bring the Redis client, which programs that only enqueue do not need
     from pgq.permit import Doors, Permit
-
-P = ParamSpec("P")
-R = TypeVar("R")
-Id = TypeVar("Id", int, int | None)  # what enqueue returns; None only where it may be skipped
-
-
-class Handler(Generic[P, R, Id]):
-    """A task's function, callable as before, with typed `enqueue` methods. Made by `@queue.task`."""
-
-    def __init__(
-        self, target: Function, options: Options, limits: Mapping[str, KeyLimit], unfilled: Sequence[str] = ()
-    ) -> None:
-        functools.update_wrapper(self, target.call)  # first: it may bring attributes of the same names
-        check_limits(options, limits)
-        self.function = target
-        self._options = options
-        self._limits = limits
-        self._unfilled = unfilled
-
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call the function here and now, without any queue."""
-        result: R = self.function.call(*args, **kwargs)
-        return result
-
-    def __repr__(self) -> str:
-        return f"<task {self.function.name} of queue {self.function.queue}>"
-
-    def enqueue(self, conn: Any, /, *args: P.args, **kwargs: P.kwargs) -> Id:
-        """Add one task in the transaction of `conn` and return its id (None when skipped).
-
-        Raises InvalidPayload, InvalidOption, UnknownQueue, UniqueKeyTaken.
-        """
-        added: Id = enqueue.send(conn, self._one(args, kwargs))
-        return added
-
-    async def aenqueue(self, conn: Any, /, *args: P.args, **kwargs: P.kwargs) -> Id:
-        """Do the same on an async connection."""
-        added: Id = await enqueue.asend(conn, self._one(args, kwargs))
-        return added
-
-    def enqueue_many(self, conn: Any, payloads: Iterable[Mapping[str, Any]], /) -> list[int]:
-        """Add one task per mapping of arguments, in one statement; returns their ids in that order."""
-        call = self._many(payloads)
-        ids: list[int] = enqueue.send(conn, call) if call.values["payloads"] else []
-        return ids
-
-    async def aenqueue_many(self, conn: Any, payloads: Iterable[Mapping[str, Any]], /) -> list[int]:
-        """Do the same on an async connection."""
-        call = self._many(payloads)
-        ids: list[int] = await enqueue.asend(conn, call) if call.values["payloads"] else []
-        return ids
-
-    def copy(self, conn: Any, payloads: Iterable[Mapping[str, Any]], /) -> int:
-        """Add very many tasks by COPY on a psycopg connection; returns how many. Nothing is added on an error."""
-        return enqueue.copy(conn, self.function.queue, self.function.name, self._bodies(payloads), self._options)
-
-    @overload
-    def options(self, *, on_conflict: Literal["skip"], **options: Unpack[Choices]) -> Handler[P, R, int | None]: ...
-
-    @overload
-    def options(
-        self, *, on_conflict: Literal["raise", "replace", "return_existing"], **options: Unpack[Choices]
-    ) -> Handler[P, R, int]: ...
-
-    @overload
-    def options(self, **options: Unpack[Choices]) -> Handler[P, R, Id]: ...
-
-    def options(self, **options: Any) -> Handler[P, R, Any]:
-        """Return this handler with other options for what it enqueues next; seconds, aware datetimes.
-
-        `unique_key` is held until the task ends. When it is taken, `on_conflict` says what happens: raise
-        UniqueKeyTaken; skip (enqueue returns None); replace what waits; return_existing (the holder's id).
-        `limit_key` (`kind:key`, or several; None: none) takes the place of the task's own, as it is written.
-        """
-        chosen = self._options.changed(**options)
-        if "limit_key" not in options:
-            return Handler(self.function, chosen, self._limits, self._unfilled)
-        check_written(chosen, self.function)
-        return Handler(self.function, chosen, self._limits)
-
-    def _one(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
-        text, keys = self._body(args, kwargs)
-        return enqueue.one(self.function.queue, self.function.name, text, self._options, keys)
-
-    def _many(self, payloads: Iterable[Mapping[str, Any]]) -> Call:
-        bodies = list(self._bodies(payloads))
-        keys = [keys for _, keys in bodies if keys is not None] if self._unfilled else None
-        return enqueue.many(self.function.queue, self.function.name, [text for text, _ in bodies], self._options, keys)
-
-    def _bodies(self, payloads: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, list[str] | None]]:
-        for place, payload in enumerate(payloads):
-            try:
-                yield self._body((), payload)
-            except (InvalidPayload, InvalidOption) as error:
-                raise type(error)(f"payload {place}: {error}") from None
-
-    def _body(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[str, list[str] | None]:
-        """Return the payload, and the limit keys that depend on it."""
-        arguments = self.function.bind(args, kwargs)
-        text = encode(arguments)
-        return text, fill_keys(self._unfilled, self.function, arguments) if self._unfilled else None
 
 
 class Queue:
@@ -162,8 +62,8 @@ class Queue:
         def register(target: Callable[..., Any]) -> Handler[Any, Any, int]:
             if isinstance(target, Handler):  # one function may be a task of several queues, under several names
                 target = target.function.call
-            known_as = name or str(getattr(target, "__name__", ""))
-            found = function(target, name=known_as, queue=self.name, process=process)
+            known_as = str(getattr(target, "__name__", "")) if name is None else name
+            found = function(target, name=known_as, queue=self.name, process=process, keys=self.app.payload_keys)
             return self.app.add(Handler(found, options, self.app.key_limits, templates(options, found)))
 
         return register if call is None else register(call)
@@ -173,11 +73,14 @@ class App:
     """Queues, limits and handlers of one application, by name.
 
     `path` says where child processes find it (`package.module:app`); the worker command fills it in. `redis_url`
-    says where `limit` finds the limiter; without it that is PGQ_REDIS_URL.
+    says where `limit` finds the limiter; without it that is PGQ_REDIS_URL. `payload_keys` (without it:
+    PGQ_PAYLOAD_KEYS) seal the payloads of all its tasks; `id:base64,…`, the first seals, all open.
+    Raises ConfigError for keys that are none.
     """
 
-    def __init__(self, path: str = "") -> None:
+    def __init__(self, path: str = "", *, payload_keys: str | None = None) -> None:
         self.path = path
+        self.payload_keys = keys(os.environ.get("PGQ_PAYLOAD_KEYS", "") if payload_keys is None else payload_keys)
         self.redis_url = ""
         self._doors: Doors | None = None
         self.queues: dict[str, Queue] = {}
@@ -201,23 +104,29 @@ class App:
 
         Raises InvalidOption for a value out of range or a queue declared twice.
         """
-        if name in self.queues:
+        if check_name("queue", name) in self.queues:
             raise InvalidOption(f"queue {name!r} is declared twice")
+        if not isinstance(rate_limit, Rate | None):
+            raise InvalidOption(f"rate_limit of queue {name!r} must be a Rate, got {shown(rate_limit)}")
+        if not isinstance(backoff, Fixed | Exponential):
+            raise InvalidOption(f"backoff of queue {name!r} must be Fixed or Exponential, got {shown(backoff)}")
         settings = Settings(
-            name=check_name("queue", name),
+            name=name,
             concurrency=concurrency,
             rate_max=rate_limit.max if rate_limit else None,
-            rate_per=float(rate_limit.per) if rate_limit else None,
-            timeout=float(timeout),
+            rate_per=rate_limit.per if rate_limit else None,
+            timeout=timeout,
             max_attempts=max_attempts,
             backoff="exponential" if isinstance(backoff, Exponential) else "fixed",
-            delay=float(backoff.delay),
-            max_delay=float(backoff.cap) if isinstance(backoff, Exponential) else max(float(backoff.delay), 86_400.0),
-            jitter=float(backoff.jitter),
+            delay=backoff.delay,
+            max_delay=backoff.cap if isinstance(backoff, Exponential) else 86_400.0,
+            jitter=backoff.jitter,
             keep_dead=keep_dead,
-            retention=retention.total_seconds() if isinstance(retention, timedelta) else float(retention),
+            retention=retention.total_seconds() if isinstance(retention, timedelta) else retention,
             on_limiter_down=on_limiter_down,
         )
+        if settings.backoff == "fixed" and settings.delay > settings.max_delay:
+            settings = replace(settings, max_delay=settings.delay)
         queue = self.queues[name] = Queue(self, settings)
         return queue
 
@@ -228,7 +137,7 @@ class App:
         in their `limit_key`. Raises InvalidOption for a value out of range or a limit declared twice.
         """
         if not isinstance(rate, Rate | None):
-            raise InvalidOption(f"rate of limit {name!r} must be a Rate, got {rate!r:.80}")
+            raise InvalidOption(f"rate of limit {shown(name)} must be a Rate, got {shown(rate)}")
         limit = KeyLimit.declare(name, rate, concurrency)
         if name in self.key_limits:
             raise InvalidOption(f"limit {name!r} is declared twice")
@@ -255,7 +164,7 @@ class App:
         """
         from pgq.permit import Doors, Permit, Terms  # noqa: PLC0415 - see above
 
-        if (kind := self.key_limits.get(name)) is None:
+        if (kind := self.key_limits.get(check_name("limit", name))) is None:
             raise InvalidOption(f"no limit {name!r} is declared, this app has: {', '.join(self.key_limits) or 'none'}")
         if self._doors is None:
             self._doors = Doors()
@@ -284,7 +193,7 @@ class App:
         wanted = list(self.queues) if names is None else list(names)
         for name in wanted:
             if name not in self.queues:
-                raise UnknownQueue(f"this app declares no queue {name!r}; it has {', '.join(self.queues)}")
+                raise UnknownQueue(f"this app declares no queue {shown(name)}; it has {', '.join(self.queues)}")
         return {name: self.queues[name] for name in wanted}
 
     def declare(self, conn: Any) -> list[str]:

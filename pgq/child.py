@@ -15,11 +15,13 @@ import sys
 import threading
 from typing import Any
 
+from pgq import logs
 from pgq.app import App
 from pgq.context import CURRENT, Context
 from pgq.load import load_app
-from pgq.task import Dead, Done, Failed, Outcome, RateLimited, Recorded, Retry, Snooze, Task, failure
-from pgq.wire import decode_task, encode_outcome
+from pgq.task import Dead, Done, Failed, Outcome, RateLimited, Recorded, Retry, Snooze, Task, failure, sound
+from pgq.trace import Tracer
+from pgq.wire import BEGUN, decode_task, encode_outcome
 
 
 def main() -> None:
@@ -28,6 +30,7 @@ def main() -> None:
     for fd in (channel_fd, lifeline):
         os.set_inheritable(fd, False)
     die_with(lifeline)
+    logs.as_the_parent()
     app = load_app(app_path)
     channel = socket.socket(fileno=channel_fd)
     with channel, channel.makefile("rb") as lines, asyncio.Runner() as loop:
@@ -35,7 +38,10 @@ def main() -> None:
         for line in lines:
             if os.getppid() != parent:  # a sibling that is just being forked may hold the lifeline a moment longer
                 os._exit(1)
-            channel.sendall(encode_outcome(run(app, decode_task(line), loop)))
+            task, tell = decode_task(line)
+            if tell:
+                channel.sendall(BEGUN)
+            channel.sendall(encode_outcome(run(app, task, loop)))
 
 
 def run(app: App, task: Task, loop: asyncio.Runner) -> Outcome:
@@ -43,18 +49,35 @@ def run(app: App, task: Task, loop: asyncio.Runner) -> Outcome:
     context = Context(task)
     token = CURRENT.set(context)
     try:
-        value: Any = app.handler(task.task).function.call(**json.loads(task.payload))
-        if asyncio.iscoroutine(value):
-            value = loop.run(value, context=contextvars.copy_context())
+        value = _traced(app, task, loop)
     except RateLimited as limited:
-        return limited
+        return sound(limited)
     except BaseException as error:  # noqa: BLE001 - whatever a handler raises is its failed attempt
         return failure(error)
     finally:
         CURRENT.reset(token)
     if isinstance(value, Retry | Snooze | Dead | Failed | RateLimited):
-        return value  # after complete_in too: its commit may have failed, and if not, the lease is gone
+        return sound(value)  # after complete_in too: its commit may have failed, and if not, the lease is gone
     return Recorded() if context.completed else Done()
+
+
+def _traced(app: App, task: Task, loop: asyncio.Runner) -> Any:
+    """Return what the handler returns; in a span, where the app uses OpenTelemetry."""
+    tracer = Tracer.found()
+    if tracer is None:
+        return _handle(app, task, loop)
+    try:
+        with tracer.span(task) as span:
+            value = _handle(app, task, loop)
+            tracer.ended(span, value)
+            return value
+    finally:
+        tracer.flush()
+
+
+def _handle(app: App, task: Task, loop: asyncio.Runner) -> Any:
+    value = app.handler(task.task).function.call(**json.loads(task.payload))
+    return loop.run(value, context=contextvars.copy_context()) if asyncio.iscoroutine(value) else value
 
 
 def die_with(lifeline: int) -> None:

@@ -19,9 +19,15 @@ from collections.abc import Awaitable, Callable
 from pgq.context import Context
 from pgq.errors import ConfigError
 from pgq.task import Failed, HandBack, Outcome, Recorded, Task
-from pgq.wire import MAX_LINE, decode_outcome, encode_task
+from pgq.wire import BEGUN, MAX_LINE, decode_outcome, encode_task
+
+Begin = Callable[[], None]
 
 RECYCLE = 1_000  # tasks after which a child is replaced, which bounds what its handlers may leak
+
+
+class NotReadyError(Exception):
+    """What became of a process that should have become ready."""
 
 
 class Child:
@@ -39,7 +45,10 @@ class Child:
         return self._process is not None and self.tasks < RECYCLE and not _ended(self._process.pid)
 
     async def start(self) -> None:
-        """Start the process. If this is cancelled half way, `kill` cleans up."""
+        """Start the process and wait until it has imported the app. If this is cancelled half way, `kill` cleans up.
+
+        Raises NotReadyError.
+        """
         ours, theirs = socket.socketpair()
         lifeline, self._lifeline = os.pipe()
         try:
@@ -53,15 +62,19 @@ class Child:
         finally:
             theirs.close()
             os.close(lifeline)
-        await self._reader.readline()  # it is ready, or it has ended, which the first task will tell
+        if not await self._reader.readline():
+            raise NotReadyError(f"{await self._fate()} before it was ready: its worker's log shows why")
 
-    async def run(self, task: Task) -> Outcome:
-        """Run one task; a child that dies is a failed attempt that says how."""
+    async def run(self, task: Task, begin: Begin | None = None) -> Outcome:
+        """Run one task; a child that dies is a failed attempt that says how. `begin` is called when its handler is."""
         self.tasks += 1
         try:
-            self._writer.write(encode_task(task))
+            self._writer.write(encode_task(task, tell=begin is not None))
             await self._writer.drain()
             line = await self._reader.readline()
+            if begin is not None and line == BEGUN:
+                begin()
+                line = await self._reader.readline()
         except OSError:
             line = b""
         if not line.endswith(b"\n"):
@@ -95,10 +108,14 @@ def _ended(pid: int) -> bool:
 
 
 class Children:
-    """A pool of children, started when needed; as many run at once as there are slots that ask."""
+    """A pool of children, started when needed; as many run at once as there are slots that ask.
 
-    def __init__(self, app_path: str) -> None:
+    Each has `startup` seconds to import the app.
+    """
+
+    def __init__(self, app_path: str, startup: float) -> None:
         self._app_path = app_path
+        self._startup = startup
         self._idle: list[Child] = []
         self._all: set[Child] = set()
 
@@ -107,13 +124,21 @@ class Children:
         """Whether child processes could find the app."""
         return bool(self._app_path)
 
-    async def run(self, task: Task, context: Context, may_start: Callable[[Task], Awaitable[bool]]) -> Outcome:
-        """Run a task in a child, if it may still start once there is one. Cancelling this kills the child."""
+    async def run(
+        self, task: Task, context: Context, may_start: Callable[[], Awaitable[bool]], begin: Begin | None = None
+    ) -> Outcome:
+        """Run a task in a child, if it may still start once there is one. Cancelling this kills the child.
+
+        A child that does not become ready is a failed attempt, too.
+        """
         if not self.possible:
             raise ConfigError("process handlers need the app's import path: App(path='package.module:app')")
-        child = await self._take()
         try:
-            outcome = await child.run(task) if await may_start(task) else HandBack()
+            child = await self._take()
+        except NotReadyError as error:
+            return Failed(f"its process {error}")
+        try:
+            outcome = await child.run(task, begin) if await may_start() else HandBack()
         except BaseException:
             await self._end(child)
             raise
@@ -139,7 +164,14 @@ class Children:
         child = Child(self._app_path)
         self._all.add(child)
         try:
-            await child.start()
+            async with asyncio.timeout(self._startup):
+                await child.start()
+        except TimeoutError:
+            await self._end(child)
+            seconds = f"{self._startup:g} s"
+            raise NotReadyError(
+                f"was not ready {seconds} after its start: importing {self._app_path} takes too long"
+            ) from None
         except BaseException:
             await self._end(child)
             raise

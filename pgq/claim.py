@@ -12,8 +12,8 @@ from typing import Any
 import psycopg
 
 from pgq import statements
-from pgq.cursor import BEGINNING, PRIORITIES, Clock
-from pgq.gate import Batch
+from pgq.cursor import PRIORITIES, Clock
+from pgq.grants import Batch
 from pgq.lane import Lane
 from pgq.task import Task
 
@@ -72,7 +72,7 @@ async def claim(conn: psycopg.AsyncConnection, worker_id: int, wants: Sequence[W
 
 async def _send(conn: psycopg.AsyncConnection, worker_id: int, want: Want, lease: uuid.UUID) -> dict[str, Any]:
     settings = want.lane.settings
-    floors = [BEGINNING] * len(PRIORITIES) if want.sweep else want.lane.cursor.floors
+    floors = want.lane.cursor.bottom if want.sweep else want.lane.cursor.floors
     cursors = {}
     if want.rouse:
         values = {"bell": settings.bell, "queue": settings.name, "tell": want.tell}

@@ -29,6 +29,7 @@ class Config:
     lease: float = 30.0  # silence after which a worker counts as dead
     poll: float = 1.0  # the backstop behind the doorbell
     grace: float = 25.0  # what running tasks get at shutdown
+    startup: float = 60.0  # what a child process may take to import the app; no part of any task's timeout
     overdue: float = 10.0  # past its timeout, before a task is taken from a worker that lives
     flush: float = 0.002  # how long outcomes gather before they are written
     upkeep: float = 5.0  # between two rounds of upkeep

@@ -7,14 +7,14 @@ is ignored by a full sweep every few seconds, and whatever was committed late or
 
 Hazards, each with a test: a transaction that commits later than the lag; a row handed back at its old due time; a
 claim by another worker that is rolled back; a database clock that steps back; a claim that found nothing because the
-queue was paused meanwhile, or this worker declared dead, with a whole backlog below.
+queue was paused meanwhile, or this worker declared dead, with a whole backlog below; a sweep that took long only
+because this process stood still.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from math import inf
 from time import monotonic
 
 from pgq.task import Task
@@ -22,8 +22,10 @@ from pgq.task import Task
 PRIORITIES = list(range(11))
 BEGINNING = datetime(1, 1, 2, tzinfo=UTC)
 LAG = timedelta(seconds=0.1)
+TICK = timedelta(microseconds=1)
 SWEEP_EVERY = 2.0  # seconds, while busy
 SWEEP_SHARE = 50  # a sweep may take one part in so many of the time
+SWEEP_WITHIN = 30.0  # seconds after which there is one however long it takes: what was handed back waits no longer
 
 
 class Cursor:
@@ -33,18 +35,19 @@ class Cursor:
         self.floors = [BEGINNING] * len(PRIORITIES)
         self._swept_at = -1e9
         self._sweep_took = 0.0
-        self._skipping = False
-        self._last_took = 1e9  # one slow sweep among quick ones says something of the machine, nothing of the table
+        self.bottom = list(self.floors)  # where a sweep begins
+        self._last_took = 0.0  # one slow sweep says something of the machine; two in a row do of the table
 
     def reset(self) -> None:
         """Begin from the beginning again: the floors say nothing any more."""
-        self.floors = [BEGINNING] * len(PRIORITIES)
-        self._skipping = False
+        self.bottom = [BEGINNING] * len(PRIORITIES)
+        self.floors = list(self.bottom)
 
-    def skip(self, to: datetime) -> None:
-        """Look only at what is due from a moment on, until the next reset: somebody clears away what is before."""
-        self.floors = [max(floor, to) for floor in self.floors]
-        self._skipping = True
+    def skip(self, ends: Mapping[int, datetime]) -> None:
+        """Look only behind what ends there, by priority, until the next reset: somebody clears it away."""
+        for priority, end in ends.items():
+            self.bottom[priority] = end + TICK
+        self.floors = [max(pair) for pair in zip(self.floors, self.bottom, strict=True)]
 
     def may_sweep(self, at: float) -> bool:
         """Return whether a full sweep now stays within its share of the time."""
@@ -57,12 +60,12 @@ class Cursor:
     @property
     def next_sweep(self) -> float:
         """When the next full sweep may start."""
-        return inf if self._skipping else self._swept_at + SWEEP_SHARE * self._sweep_took
+        return self._swept_at + min(SWEEP_SHARE * self._sweep_took, SWEEP_WITHIN)
 
     def swept(self, began: float, ended: float, *, full: bool) -> None:
         """Remember that a full sweep ran; one that brought all it asked for shows that there is more behind it."""
-        if full and not self._skipping:
-            self.reset()
+        if full:
+            self.floors = list(self.bottom)
         self._swept_at = ended
         self._sweep_took = min(ended - began, self._last_took)
         self._last_took = ended - began
@@ -95,6 +98,10 @@ class Clock:
         stepped_back = now < self.now() - LAG / 2
         self._base, self._at = now, monotonic()
         return stepped_back
+
+    def waited(self, due: datetime, at: float) -> float:
+        """Return the seconds from a due time to a moment of the monotonic clock."""
+        return (self._base - due).total_seconds() + at - self._at
 
     def now(self) -> datetime:
         """Return the database's time about now."""

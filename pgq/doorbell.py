@@ -22,12 +22,27 @@ from collections.abc import Callable
 import psycopg
 
 from pgq.connect import aconnect, is_direct
+from pgq.task import CENTURY
 
 log = logging.getLogger("pgq")
 
 CHANNEL = "pgq"
 SILENCE = 5.0  # seconds without a word before the connection is asked whether it lives
 ANSWER = 5.0  # seconds it may take to answer
+
+
+def read_id(text: str) -> int:
+    """Return the task that a note names; 0 for none. Whoever may connect may notify: a note may say anything."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else 0  # noqa: PLR2004 - a bigint has 19
+
+
+def read_seconds(text: str) -> float:
+    """Return for how long a note closes a queue; 0 for what is no length of time."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        return 0.0
+    return seconds if 0 < seconds <= CENTURY else 0.0
 
 
 class Doorbell:

@@ -6,20 +6,22 @@ are COPY. The statements ring the doorbell themselves, only if somebody sleeps.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
 from psycopg.rows import tuple_row
 
 from pgq.db import Call, Row, arun, our_errors, raw, run
-from pgq.errors import InvalidOption, UnknownQueue
+from pgq.errors import ConfigError, InvalidOption, UnknownQueue
 from pgq.options import Options
+from pgq.trace import current
 
 
 def one(queue: str, task: str, payload: str, options: Options, keys: list[str] | None = None) -> Call:
     """Return the statement that adds one task; `keys` are its limit keys in place of the options'."""
-    values = {"queue": queue, "task": task, "payload": payload, **options.values()}
+    values = {"queue": queue, "task": task, "payload": payload, **options.values(), "trace": current()}
     if keys is not None:
         values["limit_keys"] = keys
     if options.unique_key is None:
@@ -35,7 +37,7 @@ def many(
     Raises InvalidOption for a unique key.
     """
     _refuse_key(options)
-    values = {"queue": queue, "task": task, "payloads": list(payloads), **options.values()}
+    values = {"queue": queue, "task": task, "payloads": list(payloads), **options.values(), "trace": current()}
     if keys is not None:
         values["limit_keys"] = [_array(each) for each in keys]
     elif options.limit_key is not None:
@@ -70,7 +72,11 @@ def copy(conn: Any, queue: str, task: str, bodies: Iterable[tuple[str, list[str]
         same = (queue, task, values["priority"], *_only(queue, cursor.fetchall()))
         limited = values["limit_keys"] is not None or values["weight"] is not None
         columns = COPIED | LIMITED if limited else COPIED
-        with cursor.copy(f"copy pgq.tasks ({', '.join(columns)}) from stdin (format binary)") as sink:
+        trace = current()
+        if trace is not None:
+            columns = {"trace": "text", **columns}
+            same = (trace, *same)
+        with _refused_copy(), cursor.copy(f"copy pgq.tasks ({', '.join(columns)}) from stdin (format binary)") as sink:
             sink.set_types(list(columns.values()))
             for payload, keys in bodies:
                 row = (*same, payload)
@@ -78,6 +84,14 @@ def copy(conn: Any, queue: str, task: str, bodies: Iterable[tuple[str, list[str]
                 count += 1
         cursor.execute("select pgq.ring(name, bell) from pgq.queues where name = %s", (queue,))
     return count
+
+
+@contextmanager
+def _refused_copy() -> Iterator[None]:
+    try:
+        yield
+    except psycopg.errors.FeatureNotSupported as error:
+        raise ConfigError(f"cannot COPY into pgq.tasks ({error.diag.message_primary}): use enqueue_many") from error
 
 
 # The payload is JSON text already, and JSON's binary form is its text: psycopg's "json" would encode it once more.

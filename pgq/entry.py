@@ -15,7 +15,7 @@ from math import inf
 from time import monotonic
 from typing import Any, Literal, Self, get_args
 
-from pgq.errors import InvalidOption, LimiterDown, LimitExceeded
+from pgq.errors import InvalidOption, LimiterDown, LimitExceeded, shown
 from pgq.grants import Answer, Limit, Request
 from pgq.limit import acquire, answers, pause, stamp
 from pgq.limiter import RedisError
@@ -50,13 +50,13 @@ class Terms:
             check_seconds("timeout", self.timeout, 0)
         check_seconds("hold", self.hold, SHORTEST_HOLD)
         if self.on_down not in get_args(OnDown):
-            raise InvalidOption(f"on_down must be raise, wait or run, got {self.on_down!r}")
+            raise InvalidOption(f"on_down must be raise, wait or run, got {shown(self.on_down)}")
 
     @classmethod
     def of(cls, kind: KeyLimit, key: str, **how: Any) -> Self:
         """Return terms for `key`, without its kind."""
         if not isinstance(key, str):
-            raise InvalidOption(f"key of limit {kind.name!r} must be text, got {key!r:.80}")
+            raise InvalidOption(f"key of limit {kind.name!r} must be text, got {shown(key)}")
         return cls(kind=kind, key=check_key(f"{kind.name}:{key}"), **how)
 
 
@@ -104,6 +104,11 @@ class Entry:
                 yield seconds
             entered = yield from self.once()
         return entered
+
+    def begin(self) -> None:
+        """Note that whoever was let in goes in now."""
+        if self.holding is not None:
+            self.holding.begun = self._clock()
 
     def undo(self) -> Talk[None]:
         """Give back, unused, whatever may have been granted."""
@@ -195,7 +200,7 @@ def check_seconds(what: str, value: Any, least: float) -> None:
     """Raise InvalidOption unless `value` is a number of seconds from `least`."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not (number and least <= value <= LONGEST):
-        raise InvalidOption(f"{what} must be {least:g} to {LONGEST:g} seconds, got {value!r:.80}")
+        raise InvalidOption(f"{what} must be {least:g} to {LONGEST:g} seconds, got {shown(value)}")
 
 
 def _new_name() -> str:

@@ -19,6 +19,10 @@ class InvalidPayload(PgqError, ValueError):  # noqa: N818
     """A payload cannot be stored as JSON and read back the same, or does not fit the handler's signature."""
 
 
+class PayloadSealed(PgqError):  # noqa: N818 - reads as what happened
+    """The payload is sealed with a key that this process does not have."""
+
+
 class UnknownQueue(PgqError, LookupError):  # noqa: N818
     """The queue is not in `pgq.queues`."""
 
@@ -59,11 +63,24 @@ class EmbeddedError(PgqError):
     """An embedded server cannot be found or started."""
 
 
+LONGEST_SHOWN = 80
+
+
+def shown(value: object) -> str:
+    """Return a value as a message shows it, at most 80 characters, whatever it is: a repr may be long, or raise."""
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 - of a class of the caller's, or an integer of too many digits
+        text = f"<{type(value).__name__}>"
+    return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 1]}…"
+
+
 BY_SQLSTATE: dict[str, type[PgqError]] = {
     "PQ001": UnknownQueue,
     "PQ002": InvalidOption,
     "PQ003": UniqueKeyTaken,
     "PQ004": UnknownTask,
+    "PQ005": SchemaError,
 }
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from hashlib import blake2s
+from math import inf
+from uuid import UUID
 
 from pgq.quota import MICROSECONDS, KeyLimit, Quota
 
@@ -11,7 +13,9 @@ WHATEVER = 2**31 - 1  # units: more than any permit has, so that a report takes 
 FORGOTTEN = "forgotten"  # the server lost its memory: nothing is granted until `hold` has told it what runs
 
 Held = tuple[str, int, int]  # a permit: its name, the units it used, the tasks it runs now
-Told = Held | tuple[str, int, int, int]  # the same, and perhaps how many microseconds ago a task of it ended last
+# The same, and perhaps how many microseconds ago a task of it ended last (None: none has), and how many microseconds
+# ago all of it had certainly begun (None: perhaps not all has).
+Told = Held | tuple[str, int, int, int] | tuple[str, int, int, int | None, int | None]
 
 
 def since(then: float, now: float) -> int:
@@ -75,6 +79,28 @@ class Taken:
     def forgotten(self) -> bool:
         """Whether the server must be told first what runs."""
         return self.short == FORGOTTEN
+
+
+@dataclass(slots=True)
+class Batch:
+    """The permits of one claim: `used` units count in the window, `open` tasks have not ended."""
+
+    lease: UUID
+    granted: int
+    asked_at: float  # before the request was sent, so never later than the grant
+    used: int
+    open: int
+    slack: float  # seconds from the grant in which what it holds should start
+    start_by: float = 0.0  # until when what waits in the buffer may start
+    ended_at: float = inf  # when the last of those that ended did so
+    waiting: int = 0  # tasks of it that have not begun
+    begun_at: float | None = None  # when the last of those that began had certainly done so
+
+    def told(self, now: float) -> Told:
+        """Return what the limiter should know of it."""
+        ended = since(self.ended_at, now)
+        begun = None if self.waiting or self.begun_at is None else since(self.begun_at, now)
+        return self.lease.hex, self.used, self.open, ended, begun
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pgq.errors import InvalidOption, InvalidPayload
+from pgq.errors import InvalidOption, InvalidPayload, PayloadSealed
+from pgq.payload import MAX_BYTES
+from pgq.seal import Keys, key_of, without
 
+ALERTS = "pgq.alerts"  # the queue of our own handler, which the app of a child process does not know
 Kind = Literal["async", "thread", "process"]
 
 
@@ -24,6 +27,22 @@ class Function:
     names: frozenset[str]  # what it takes; nothing where it takes any name
     required: frozenset[str]
     defaults: Mapping[str, Any]
+    keys: Keys | None = None  # seal what it is enqueued with
+
+    def sealed(self, text: str) -> str:
+        """Return a payload as it is stored. Raises InvalidPayload where it is too large sealed."""
+        if self.keys is None:
+            return text
+        text = self.keys.seal(text, self.queue, self.name)
+        if len(text) > MAX_BYTES:
+            raise InvalidPayload(f"payload must be at most {MAX_BYTES} bytes when it is sealed, got {len(text)}")
+        return text
+
+    def opened(self, text: str) -> str:
+        """Return a payload as it was before it was sealed. Raises PayloadSealed, InvalidPayload."""
+        if self.keys is None:
+            raise PayloadSealed(without(key_of(text) or ""))
+        return self.keys.open(text, self.queue, self.name)
 
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Return the arguments as the payload: by name, as given. Raises InvalidPayload when they do not fit."""
@@ -42,7 +61,7 @@ class Function:
         return payload
 
 
-def function(call: Callable[..., Any], *, name: str, queue: str, process: bool) -> Function:
+def function(call: Callable[..., Any], *, name: str, queue: str, process: bool, keys: Keys | None = None) -> Function:
     """Return a Function for `call`.
 
     Raises InvalidPayload when its arguments cannot be given by name, InvalidOption for a generator.
@@ -64,6 +83,7 @@ def function(call: Callable[..., Any], *, name: str, queue: str, process: bool) 
         names=frozenset(parameter.name for parameter in named if len(named) == len(parameters)),
         required=frozenset(parameter.name for parameter in named if parameter.default is parameter.empty),
         defaults={parameter.name: parameter.default for parameter in named if parameter.default is not parameter.empty},
+        keys=keys,
     )
 
 

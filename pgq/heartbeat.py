@@ -12,11 +12,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
+from time import monotonic
 
 import psycopg
 
-from pgq.connect import connect
+from pgq.connect import connect, is_direct, untimed
 from pgq.db import Call, run
+from pgq.redact import first_line
 from pgq.task import Task
 
 log = logging.getLogger("pgq")
@@ -34,8 +36,12 @@ class Beat:
 
 @dataclass(frozen=True, slots=True)
 class Pulse:
-    """What came back: whether the others still count this worker in, and which tasks to stop, and why."""
+    """What came back: whether the others still count this worker in, and which tasks to stop, and why.
 
+    `asked_at` is a moment of the monotonic clock, before they were asked.
+    """
+
+    asked_at: float
     alive: bool
     cancelled: frozenset[int]
     lost: Sequence[Task]
@@ -76,7 +82,7 @@ class Heartbeat(threading.Thread):
                 self._beat()
                 pause = self._interval
             except (psycopg.Error, OSError) as error:
-                log.warning("heartbeat failed, trying again: %s", error)
+                log.warning("heartbeat failed, trying again: %s", first_line(error))
                 pause = self._hang_up()
             except Exception:
                 log.exception("heartbeat failed, trying again")
@@ -86,6 +92,8 @@ class Heartbeat(threading.Thread):
     def _beat(self) -> None:
         if self._conn is None:
             self._conn = connect(self._dsn, "heartbeat")
+            if is_direct(self._conn):
+                self._conn.execute(untimed(self._conn))
         pulse = beat(self._conn, self._said())
         self._heard(pulse)
         if pulse.alive:
@@ -102,6 +110,7 @@ class Heartbeat(threading.Thread):
 def beat(conn: psycopg.Connection, said: Beat) -> Pulse:
     """Send one heartbeat and return the pulse. Raises psycopg.Error."""
     values = {"id": said.worker_id, "running": said.running, "stopping": said.stopping}
+    asked_at = monotonic()
     alive = bool(run(conn, Call("heartbeat", values)))
     cancelled: set[int] = set()
     ours: set[int] = set()
@@ -117,4 +126,4 @@ def beat(conn: psycopg.Connection, said: Beat) -> Pulse:
             ours.add(task_id)
             if cancel_requested:
                 cancelled.add(task_id)
-    return Pulse(alive, frozenset(cancelled), [task for task in old if task.id not in ours])
+    return Pulse(asked_at, alive, frozenset(cancelled), [task for task in old if task.id not in ours])

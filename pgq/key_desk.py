@@ -11,7 +11,7 @@ from time import monotonic
 from typing import Any
 
 from pgq.config import Config
-from pgq.grants import Answer, Limit, Request, since
+from pgq.grants import Answer, Limit, Request
 from pgq.keyring import MOST, Bearer, Keyring
 from pgq.lane import Board, Lane
 from pgq.limit import acquire, answers, pause, report
@@ -55,10 +55,11 @@ class KeyDesk:
             limits, seconds = self.pauses[0]
             await self._say(pause(ttl, seconds, limits))
             del self.pauses[0]
-        if ring.over:
-            over, now = ring.over[:AT_ONCE], monotonic()
-            await self._say(report(ttl, [(limit, (*held, since(at, now))) for at, limit, held in over]))
-            del ring.over[: len(over)]
+        if ring.over or ring.news:
+            over, news, now = ring.over[:AT_ONCE], ring.news[:AT_ONCE], monotonic()
+            told = [*ring.told_begun(news, now), *(end.told(now) for end in over)]
+            await self._say(report(ttl, told))
+            del ring.over[: len(over)], ring.news[: len(news)]
         await self._memory.publish(ring.kinds)
         early = self._unheard and bool(ring.kinds)
         if early:
@@ -68,7 +69,7 @@ class KeyDesk:
             await self._memory.restore_keys(ring)
         if asking := ring.next(monotonic()):
             await self._ask(asking)
-        if ring.over or ring.asks_at <= monotonic():
+        if ring.over or ring.news or ring.asks_at <= monotonic():
             self._wake()
 
     async def lost(self, bearers: list[Bearer]) -> set[int]:
@@ -87,8 +88,7 @@ class KeyDesk:
 
     def patience(self, bearer: Bearer) -> float:
         """Return after how many seconds the permits of a task must be made new before it starts."""
-        rated = any(limit.quota.max is not None for limit in bearer.limits)
-        return bearer.slack / 2 if rated else self._config.lease / 2
+        return bearer.slack / 2 if bearer.rated else self._config.lease / 2
 
     async def _ask(self, bearers: list[Bearer]) -> None:
         asked_at = monotonic()

@@ -14,7 +14,7 @@ from math import inf
 from time import monotonic
 from typing import Any
 
-from pgq.grants import WHATEVER, Answer, Held, Limit, Request, key_limit
+from pgq.grants import WHATEVER, Answer, Held, Limit, Request, Told, key_limit, since
 from pgq.lane import Lane
 from pgq.quota import KeyLimit, kind_of
 from pgq.task import Task
@@ -42,6 +42,11 @@ class Bearer:
         return self.task.weight or 1
 
     @property
+    def rated(self) -> bool:
+        """Whether any of its limits is a rate."""
+        return any(limit.quota.max is not None for limit in self.limits)
+
+    @property
     def slack(self) -> float:
         """Seconds that its permits may wait for its start."""
         return min(limit.quota.slack for limit in self.limits)
@@ -49,6 +54,21 @@ class Bearer:
     def held(self, units: int, running: int) -> Iterator[tuple[Limit, Held]]:
         """Yield what the limiter should know of each of its permits."""
         return ((limit, (self.permit, units, running)) for limit in self.limits)
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """A permit that is held no more: when that came to be, and when its task had certainly begun."""
+
+    limit: Limit
+    held: Held
+    at: float
+    begun_at: float | None = None
+
+    def told(self, now: float) -> tuple[Limit, Told]:
+        """Return what the limiter should know."""
+        begun = None if self.begun_at is None else since(self.begun_at, now)
+        return self.limit, (*self.held, since(self.at, now), begun)
 
 
 class Keyring:
@@ -59,7 +79,9 @@ class Keyring:
         self.waiting: list[Bearer] = []
         self.door: dict[Bearer, tuple[float, float]] = {}  # of those waiting: when to ask again, how long they may stay
         self.bearers: dict[int, Bearer] = {}  # by task id
-        self.over: list[tuple[float, Limit, Held]] = []  # what ended, when, and was not reported yet
+        self.over: list[End] = []  # what ended, and was not reported yet
+        self.begun_at: dict[Bearer, float] = {}  # of those that run: when they had certainly begun
+        self.news: list[Bearer] = []  # those that have begun, which was not reported yet
         self._prefix = prefix
         self._wake = wake
 
@@ -119,6 +141,21 @@ class Keyring:
         if self.door.pop(bearer, None) is None:
             bearer.lane.asking -= 1
 
+    def begun(self, task: Task, now: float) -> None:
+        """Say that a task has begun, which it had before this moment."""
+        bearer = self.bearers.get(task.id)
+        if bearer is not None and bearer.task is task and bearer.rated:
+            self.begun_at[bearer] = now
+            self.news.append(bearer)
+            self._wake()
+
+    def told_begun(self, bearers: Iterable[Bearer], now: float) -> Iterator[tuple[Limit, Told]]:
+        """Yield what the limiter should know of those that have begun, and not ended since."""
+        for bearer in bearers:
+            if (begun_at := self.begun_at.get(bearer)) is not None:
+                for limit, held in bearer.held(bearer.units, 1):
+                    yield limit, (*held, None, since(begun_at, now))
+
     def ended(self, task: Task, *, started: bool = True) -> None:
         """Say that a task ended, or went back without having started."""
         bearer = self.bearers.get(task.id)
@@ -131,8 +168,8 @@ class Keyring:
 
     def let_go(self, bearer: Bearer, units: int) -> None:
         """Note that somebody's permits are held no more, and how many units of them were used."""
-        now = monotonic()
-        self.over += ((now, limit, held) for limit, held in bearer.held(units, 0))
+        now, begun_at = monotonic(), self.begun_at.pop(bearer, None)
+        self.over += (End(limit, held, now, begun_at) for limit, held in bearer.held(units, 0))
 
     def _call_in(self, limit: Limit) -> None:
         """Let the first of those at the door who need this limit ask at once: a task of it ended here."""
@@ -146,7 +183,7 @@ class Keyring:
     def renewed(self, held: Iterable[tuple[Limit, Held]]) -> None:
         """Take note that holds were renewed: what ended meanwhile may have come to life again, and is reported anew."""
         now, alive = monotonic(), {bearer.permit for bearer in self.bearers.values()}
-        over = [(now, limit, (name, WHATEVER, 0)) for limit, (name, _, _) in held if name not in alive]
+        over = [End(limit, (name, WHATEVER, 0), now) for limit, (name, _, _) in held if name not in alive]
         self.over += over
         if over:
             self._wake()

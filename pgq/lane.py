@@ -15,6 +15,7 @@ from pgq.cursor import Cursor
 from pgq.gate import Gate
 from pgq.queue import Settings
 from pgq.task import Task
+from pgq.timings import Timings
 
 AHEAD = 0.05  # seconds of work that may be claimed ahead of the slots
 AHEAD_AT_LIMIT = 0.005  # the same behind a limit that binds, where what is claimed cannot be overtaken
@@ -30,6 +31,7 @@ class Lane:
         self.names = names  # of the tasks that this worker knows
         self.cursor = Cursor()
         self.buffer: deque[Task] = deque()
+        self.timings = Timings()
         self.added_at = 0.0  # when the buffer was last filled
         self.running = 0
         self.asking = 0  # claimed tasks that wait for permits of their keys
@@ -43,7 +45,7 @@ class Lane:
         self._slots = slots
         self._batch = batch
         self._started = 0
-        self._quick = -100  # above 0 when nearly all of the last hundred or two tasks took less than QUICK
+        self._quick = -10  # above 0 when nearly all of the last hundred or two, or the first ten, took less than QUICK
         self._rate = 0.0
         self._measured_at = monotonic()
 

@@ -135,12 +135,15 @@ class _Numbers:
         return self._found[limit.place, limit.name][0]
 
 
-def _aged(permit: Told) -> tuple[str, int, int, int]:
-    """Return a permit with the time since its last end; where nobody said it, that is now."""
-    return permit if len(permit) == 4 else (*permit, 0)  # noqa: PLR2004 - the fourth word
+def _aged(permit: Told) -> tuple[str | int, ...]:
+    """Return a permit with the times since its last end and start; where nobody said them, now and never."""
+    name, units, running, *ages = permit
+    ended = ages[0] if ages else 0
+    begun = ages[1] if ages[1:] else None
+    return name, units, running, "" if ended is None else ended, "" if begun is None else begun
 
 
-def _spelled(held: Iterable[tuple[Limit, Told]]) -> tuple[list[str], list[str], list[str | int], int]:
+def _spelled(held: Iterable[tuple[Limit, Sequence[str | int]]]) -> tuple[list[str], list[str], list[str | int], int]:
     """Return keys, settings and permits as `report` and `hold` read them, and how many permits there are."""
     given = list(held)
     limits = _Numbers(limit for limit, _ in given)

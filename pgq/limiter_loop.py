@@ -28,6 +28,7 @@ from pgq.lane import Board, Lane
 from pgq.limit import look, stamp, take, taken
 from pgq.limiter import NoReply, RedisError, acall, aclose, aconnect_redis, hazard
 from pgq.memory import Memory
+from pgq.redact import first_line
 from pgq.script import Verb
 from pgq.task import HandBack, Snooze
 
@@ -148,7 +149,7 @@ class LimiterLoop:
 
     def _lost(self, error: BaseException) -> None:
         if not self._away:
-            log.warning("the limiter is away: %s", error)
+            log.warning("the limiter is away: %s", first_line(error))
         self.distrust()
         if isinstance(error, NoReply):
             for gate in self._gates:

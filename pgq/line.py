@@ -19,9 +19,10 @@ from pgq.claim import Found, Want, claim
 from pgq.config import Config
 from pgq.cursor import Clock
 from pgq.db import Call, arun
-from pgq.gate import Batch
+from pgq.grants import Batch
 from pgq.lane import Board, Lane
 from pgq.member import Member
+from pgq.meters import LineMeters
 from pgq.permits import Permits
 from pgq.queue import Settings
 from pgq.quota import KeyLimit, Quota
@@ -29,8 +30,11 @@ from pgq.task import Settled
 
 log = logging.getLogger("pgq")
 
+TELL = 5.0  # seconds between two reports of how long tasks waited and ran
 STRAYS_AFTER = 2.0  # seconds into a new session, when the statements of the lost one have ended
 OFTEN = 0.005  # seconds: rings that follow each other faster show that work keeps coming; then nobody should ring
+UNTOLD = 5  # polls between two looks at the settings where changes of them would be heard of
+DOUBT = 0.05  # seconds until it is asked again whether the others still count this worker in
 BUSY_NAP = (0.001, 0.1)  # seconds: first and longest pause while an enqueue is in flight
 
 
@@ -46,6 +50,7 @@ class Line:
         known: Callable[[], list[int]],
         permits: Permits,
     ) -> None:
+        self.meters = LineMeters()
         self._config = config
         self._board = board
         self._member = member
@@ -54,7 +59,8 @@ class Line:
         self._permits = permits
         self._sessions = 0
         self._strays_at = 0.0
-        self._clock = Clock()
+        self.clock = Clock()
+        self._told_at = 0.0
         self._stopping = False
         self._settings_at = 0.0
         self._busy_naps: dict[str, float] = {}
@@ -98,9 +104,9 @@ class Line:
 
     def expect(self, lane: Lane, settled: Settled, margin: float) -> None:
         """Look at a drained lane again `margin` seconds after one of its own tasks comes back."""
-        due = settled.due or self._clock.now()
+        due = settled.due or self.clock.now()
         now = monotonic()
-        at = now + (due - self._clock.now()).total_seconds() + (settled.after or 0) + margin
+        at = now + (due - self.clock.now()).total_seconds() + (settled.after or 0) + margin
         lane.expected = min(at, lane.expected) if lane.expected > now else at
         if lane.drained:
             lane.look_at = min(lane.look_at, at)
@@ -108,15 +114,19 @@ class Line:
 
     async def turn(self, conn: psycopg.AsyncConnection) -> int:
         """One trip down the line; returns how many tasks were claimed. Waits when there is nothing to ask for."""
-        wants = [want for lane in self._board.lanes.values() if (want := self._want(lane))]
+        wants = [want for lane in self._board.lanes.values() if (want := self._want(lane))] if self._member.sure else []
         if not wants:
             await self._pass_on(conn, [lane for lane in self._board.lanes.values() if lane.rung or not lane.drained])
             await self._wait()
             return 0
-        claimed = 0
-        for want, found in zip(wants, await claim(conn, self._member.id, wants, self._clock), strict=True):
+        claimed, began = 0, monotonic()
+        replies = await claim(conn, self._member.id, wants, self.clock)
+        self.meters.claim_seconds.observe(monotonic() - began)
+        for want, found in zip(wants, replies, strict=True):
             self._take(want, found)
             claimed += len(found.tasks)
+            self.meters.claimed[want.lane.settings.name] += len(found.tasks)
+        self.meters.claim_tasks.observe(claimed)
         if claimed and all(want.lane.drained for want in wants):
             await asyncio.sleep(0)  # nothing hurries but what was found: its slots first, then another look
         return claimed
@@ -124,12 +134,10 @@ class Line:
     def _want(self, lane: Lane) -> Want | None:
         lane.measure()
         count, now = lane.appetite(self._board.free), monotonic()
-        if count <= 0 or not lane.wants_to_look(now):
+        if count <= 0 or not lane.wants_to_look(now) or lane.gate.closed(now):
             lane.gate.take_back(now)
             return None
         batch = None
-        if lane.gate.closed(now):
-            return None
         if lane.gate.limited:
             batch = lane.gate.permits(count, now)
             if batch is None:
@@ -157,7 +165,9 @@ class Line:
         lane.look_at = 0.0
         if want.batch is not None:
             lane.gate.claimed(want.batch, len(found.tasks), monotonic())
-        if found.tasks:
+        if found.tasks and not self._member.counted_in:  # declared dead while the claim was under way
+            self._permits.hand_back(lane, found.tasks)
+        elif found.tasks:
             self._permits.admit(lane, found.tasks)
         elif want.ahead and (want.doze or lane.holds_bell or not self._bell_works()):
             lane.look_at = monotonic() + self._nap(want, found)
@@ -184,17 +194,24 @@ class Line:
         hungry = self._board.hungry
         hungry.clear()
         hungry_lanes = [lane for lane in self._board.lanes.values() if lane.appetite(self._board.free) > 0]
-        looks = [lane.gate.next_look(lane.look_at) for lane in hungry_lanes]
-        until = min([self._settings_at + self._config.poll, *looks]) - monotonic()
+        looks = (
+            [lane.gate.next_look(lane.look_at) for lane in hungry_lanes] if self._member.sure else [monotonic() + DOUBT]
+        )
+        until = min([self._fresh_until, *looks]) - monotonic()
         if until > 0:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(hungry.wait(), until)
 
+    @property
+    def _fresh_until(self) -> float:
+        """When to read the settings again although nobody said that they changed."""
+        return self._settings_at + self._config.poll * (UNTOLD if self._bell_works() else 1)
+
     async def _refresh(self, conn: psycopg.AsyncConnection) -> None:
-        """Register again if the others declared us dead; take up changed settings and the time at least every poll."""
+        """Register again if the others declared us dead; take up changed settings and the time."""
         if await self._member.join(conn):
             self._reset()  # meanwhile claims found nothing, whatever there was
-        if monotonic() < self._settings_at + self._config.poll:
+        if monotonic() < self._fresh_until:
             return
         self._settings_at = monotonic()
         if self._sessions > 1 and monotonic() > self._strays_at:
@@ -203,9 +220,18 @@ class Line:
         for settings in await read_settings(conn, self._member.queues):
             self._permits.change(self._board.lanes[settings.name], settings)
         self._permits.change_kinds(await read_kinds(conn))
+        if monotonic() > self._told_at + TELL:
+            await self.tell(conn)
         ((now,),) = await arun(conn, Call("clock", {}))
-        if self._clock.set(now):
+        if self.clock.set(now):
             self._reset()
+
+    async def tell(self, conn: psycopg.AsyncConnection) -> None:
+        """Tell how long tasks waited and ran since the last time."""
+        self._told_at = monotonic()
+        for lane in self._board.lanes.values():
+            if told := lane.timings.take(lane.settings.name):
+                await arun(conn, told)
 
     def _reset(self) -> None:
         for lane in self._board.lanes.values():
@@ -216,7 +242,8 @@ class Line:
         for queue in self._member.queues:
             values = {"queue": queue, "worker_id": self._member.id, "known": self._known()}
             for (task_id,) in await arun(conn, Call("strays", values)):
-                log.warning("task %s was claimed as its connection was lost; given back", task_id)
+                about = {"task_id": task_id, "queue": queue}
+                log.warning("task %s was claimed as its connection was lost; given back", task_id, extra=about)
 
     async def _let_go(self, conn: psycopg.AsyncConnection) -> None:
         """Pass the bells on before this session ends; where that fails, the lock ends with the session."""

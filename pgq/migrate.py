@@ -17,6 +17,7 @@ from pgq.errors import SchemaError
 
 # The oldest version of the code that can work with the schema this version installs.
 REQUIRES = 1
+_ROUTINES = ("functions", "views", "reports", "roles")  # reports are views of views
 MINIMUM_SERVER = 140_000
 
 _STATE = """
@@ -42,6 +43,11 @@ create table if not exists pgq.migrations (
 comment on schema pgq is 'pgq, a task queue: see pgq.tasks, pgq.queues and the view pgq.queue_stats.';
 comment on table pgq.migrations is
   'Applied migrations. Row 0 is the functions and views; `requires` is the oldest code version that fits.';
+comment on column pgq.migrations.version is 'Its number.';
+comment on column pgq.migrations.name is 'Its name.';
+comment on column pgq.migrations.requires is 'The oldest version of the code that can work with the schema after it.';
+comment on column pgq.migrations.checksum is 'SHA-256 of its text.';
+comment on column pgq.migrations.applied_at is 'When it was applied last.';
 """
 
 
@@ -58,7 +64,7 @@ class Step:
 def steps() -> list[Step]:
     """Return every step in order; the functions and views come last."""
     found = [_step(int(file.name[:4]), file.stem, file.read_text("utf-8")) for file in statements.files("migrations")]
-    routines = "\n".join(file.read_text("utf-8") for kind in ("functions", "views") for file in statements.files(kind))
+    routines = "\n".join(file.read_text("utf-8") for kind in _ROUTINES for file in statements.files(kind))
     return [*found, _step(0, "functions and views", routines)]
 
 
@@ -70,7 +76,7 @@ def version() -> int:
 def script() -> str:
     """Return the whole installation as one SQL script, for those who run it by other means."""
     parts = ["begin;", _MIGRATIONS.strip(), *(f"{step.sql.strip()}\n{_record(step)}" for step in steps())]
-    return "\n\n".join([*parts, _PARTITIONS, "commit;"]) + "\n"
+    return "\n\n".join([*parts, _PARTITIONS, _ROLES, "commit;"]) + "\n"
 
 
 _PARTITIONS = (
@@ -78,6 +84,9 @@ _PARTITIONS = (
     "select pgq.make_partition(day::date) from generate_series((now() at time zone 'UTC')::date,"
     " (now() at time zone 'UTC')::date + 7, interval '1 day') as day;"
 )
+
+_ROLES = "select pgq.grant_roles();"
+_MAY_GRANT = "select has_function_privilege('pgq.grant_roles()', 'execute')"
 
 
 def pending(conn: psycopg.Connection) -> list[Step]:
@@ -100,6 +109,8 @@ def migrate(conn: psycopg.Connection) -> list[Step]:
             conn.execute(_record(step).encode())
         if todo:
             conn.execute(_PARTITIONS.encode())
+        if todo or conn.execute(_MAY_GRANT).fetchone() == (True,):
+            conn.execute(_ROLES.encode())
     return todo
 
 
@@ -119,6 +130,17 @@ async def acheck(conn: psycopg.AsyncConnection) -> None:
     check(state, {row[0]: (row[1], row[2]) for row in rows}, conn.info.server_version)
 
 
+NEEDED = "(select max(requires) from pgq.migrations)"  # what `refuse_newer` takes, as an SQL expression
+
+
+def refuse_newer(needed: int | None) -> None:
+    """Raise SchemaError when the schema needs a newer version of the code than this."""
+    if needed is not None and needed > version():
+        raise SchemaError(
+            f"the schema is newer: it needs version {needed} of the code, this is {version()}: upgrade pgq-tasks"
+        )
+
+
 def _applied(conn: psycopg.Connection) -> dict[int, tuple[str, int]]:
     if conn.execute("select to_regclass('pgq.migrations')").fetchone() == (None,):
         return {}
@@ -134,11 +156,7 @@ def _missing(state: Any, applied: dict[int, tuple[str, int]], server: int) -> li
         raise SchemaError("schema pgq belongs to an installation of PgQ (Skytools): use another database")
     if schemas and not ours and objects:
         raise SchemaError(f"schema pgq exists and is not ours ({objects} objects): use another database")
-    requires = max((needed for _, needed in applied.values()), default=0)
-    if requires > version():
-        raise SchemaError(
-            f"the schema is newer: it needs version {requires} of the code, this is {version()}: upgrade pgq-tasks",
-        )
+    refuse_newer(max((needed for _, needed in applied.values()), default=None))
     ahead = max(applied, default=0) > version()  # by a release that goes on serving this one: its functions stay
     return [
         step

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, TypedDict, get_args
 
-from pgq.errors import InvalidOption
+from pgq.errors import InvalidOption, shown
 from pgq.handler import Function
+from pgq.queue import check_moment
 from pgq.quota import KeyLimit, check_keys, fill, kind_of
 
 Conflict = Literal["raise", "skip", "replace", "return_existing"]
 FOREVER = 3_155_760_000.0  # seconds in a century: no delay is longer
 MAX_TIMEOUT = 1e9
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 BIGGEST = 1e300  # no number above it, and no NaN, is taken for a time
 
 
@@ -51,19 +53,20 @@ class Options:
     def __post_init__(self) -> None:
         """Check each option before any SQL."""
         if not _whole(self.priority, 0, 10):
-            raise InvalidOption(f"priority must be 0 to 10, got {self.priority!r}")
+            raise InvalidOption(f"priority must be 0 to 10, got {shown(self.priority)}")
         if self.max_attempts is not None and not _whole(self.max_attempts, 1, 2**31 - 1):
-            raise InvalidOption(f"max_attempts must be 1 to {2**31 - 1}, got {self.max_attempts!r}")
+            raise InvalidOption(f"max_attempts must be 1 to {2**31 - 1}, got {shown(self.max_attempts)}")
         if self.timeout is not None and not 0 < _number("timeout", self.timeout) <= MAX_TIMEOUT:
-            raise InvalidOption(f"timeout must be above 0 and at most {MAX_TIMEOUT:g} seconds, got {self.timeout!r}")
-        if self.on_conflict not in get_args(Conflict):
+            most = f"above 0 and at most {MAX_TIMEOUT:g} seconds"
+            raise InvalidOption(f"timeout must be {most}, got {shown(self.timeout)}")
+        if not _is_conflict(self.on_conflict):
             raise InvalidOption(
-                f"on_conflict must be raise, skip, replace or return_existing, got {self.on_conflict!r}",
+                f"on_conflict must be raise, skip, replace or return_existing, got {shown(self.on_conflict)}",
             )
         if not 0 <= self.delay_seconds <= FOREVER:
-            raise InvalidOption(f"delay must be 0 seconds to a century, got {self.delay!r}")
+            raise InvalidOption(f"delay must be 0 seconds to a century, got {shown(self.delay)}")
         if self.scheduled_at is not None:
-            _check_moment(self.scheduled_at)
+            check_moment("scheduled_at", self.scheduled_at)
             if self.delay is not None:
                 raise InvalidOption("give delay or scheduled_at, not both")
         if self.unique_key is not None:
@@ -87,7 +90,7 @@ class Options:
         return {
             "priority": int(self.priority),
             "delay": None if self.delay is None else self.delay_seconds,
-            "scheduled_at": self.scheduled_at,
+            "scheduled_at": None if self.scheduled_at is None else _in_utc(self.scheduled_at),
             "max_attempts": self.max_attempts,
             "timeout": None if self.timeout is None else float(self.timeout),
             "limit_keys": None if self.limit_key is None else list(self.limit_keys),
@@ -105,10 +108,10 @@ def check_limits(options: Options, declared: Mapping[str, KeyLimit]) -> None:
         kind = declared.get(kind_of(key))
         if kind is None:
             known = ", ".join(declared) or "none"
-            raise InvalidOption(f"limit_key {key!r} is of no declared kind, this app has: {known}")
+            raise InvalidOption(f"limit_key {shown(key)} is of no declared kind, this app has: {known}")
         if kind.quota.max is not None and options.weight > kind.quota.max:
             raise InvalidOption(
-                f"weight must be at most {kind.quota.max}, the rate of limit {kind.name!r}, got {options.weight!r}",
+                f"weight must be at most {kind.quota.max}, the rate of limit {kind.name!r}, got {options.weight}",
             )
 
 
@@ -141,24 +144,28 @@ def check_written(options: Options, function: Function) -> None:
     for key in options.limit_keys:
         for name in function.signature.parameters:
             if f"{{{name}}}" in key:
-                raise InvalidOption(f"limit_key {key!r} is a template: it belongs to the declaration of the task")
+                raise InvalidOption(f"limit_key {shown(key)} is a template: it belongs to the declaration of the task")
+
+
+def _is_conflict(value: object) -> bool:
+    return isinstance(value, str) and value in get_args(Conflict)
 
 
 def _check_share(limit_key: object, weight: object) -> None:
     if not _whole(weight, 1, 2**31 - 1):
-        raise InvalidOption(f"weight must be 1 to {2**31 - 1}, got {weight!r:.80}")
+        raise InvalidOption(f"weight must be 1 to {2**31 - 1}, got {shown(weight)}")
     if limit_key is not None:
         check_keys(limit_key)
 
 
-def _check_moment(value: object) -> None:
-    if not isinstance(value, datetime) or value.utcoffset() is None:
-        raise InvalidOption(f"scheduled_at must be a datetime with a time zone, got {value!r}")
+def _in_utc(moment: datetime) -> datetime:
+    """Return the same instant in UTC, which every driver can write; of those long past, one that is past as well."""
+    return EPOCH if moment < EPOCH else moment.astimezone(UTC)
 
 
 def _check_key(key: object) -> None:
     if not isinstance(key, str) or not 1 <= len(key) <= 500 or "\0" in key:  # noqa: PLR2004 - as in the table
-        raise InvalidOption(f"unique_key must be 1 to 500 characters without NUL, got {key!r:.80}")
+        raise InvalidOption(f"unique_key must be 1 to 500 characters without NUL, got {shown(key)}")
     try:
         key.encode()
     except UnicodeEncodeError:
@@ -171,5 +178,5 @@ def _whole(value: object, least: int, most: int) -> bool:
 
 def _number(what: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= BIGGEST:
-        raise InvalidOption(f"{what} must be a number of seconds, got {value!r:.80}")
+        raise InvalidOption(f"{what} must be a number of seconds, got {shown(value)}")
     return float(value)

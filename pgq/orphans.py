@@ -21,6 +21,7 @@ from pgq.grants import WHATEVER, Held, Limit, key_limit, mark_of, queue_limit
 from pgq.limit import report
 from pgq.limiter import RedisError, call, connect_redis
 from pgq.quota import KeyLimit, Quota, kind_of
+from pgq.redact import first_line
 
 log = logging.getLogger("pgq")
 
@@ -65,7 +66,7 @@ def let_go(config: Config, left: Estate) -> None:
         finally:
             client.close()
     except (RedisError, OSError) as error:
-        log.warning("what it held at the limiter lapses after %g s: %s", config.lease, error)
+        log.warning("what it held at the limiter lapses after %g s: %s", config.lease, first_line(error))
 
 
 def _marked(client: Any, left: Estate) -> Iterator[tuple[Limit, Held]]:

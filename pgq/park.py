@@ -26,6 +26,7 @@ from pgq.lane import Board
 from pgq.limit import queue_up
 from pgq.limiter import RedisError
 from pgq.quota import MICROSECONDS
+from pgq.redact import first_line
 from pgq.script import Verb
 
 log = logging.getLogger("pgq")
@@ -71,15 +72,16 @@ class Parker:
             async with await aconnect(self._config.dsn, "park") as conn:
                 while self._crowds:
                     crowd, step = self._crowds.popitem()
+                    gate, until = self._board.lanes[crowd[0]].gate, monotonic() + LONGEST
                     if crowd[0] not in skipping:  # nothing is claimed meanwhile, only to be denied
-                        self._board.lanes[crowd[0]].gate.close(monotonic() + LONGEST)
+                        gate.close(until)
                     if await self._park(conn, crowd, step) >= AT_ONCE:
                         self._crowds[crowd] = step  # there are more
-                        await self._skip(conn, crowd[0], skipping)
-                    self._board.lanes[crowd[0]].gate.reopen()
+                        await self._skip(conn, crowd, skipping)
+                    gate.reopen(until)
                     self._board.hungry.set()
         except (psycopg.Error, RedisError, OSError) as error:
-            log.warning("tasks of an exhausted key stay at the head of their queue: %s", error)
+            log.warning("tasks of an exhausted key stay at the head of their queue: %s", first_line(error))
             self._crowds.clear()
         finally:
             for queue in skipping:
@@ -88,12 +90,14 @@ class Parker:
                 lane.drained = False
             self._board.hungry.set()
 
-    async def _skip(self, conn: psycopg.AsyncConnection, queue: str, skipping: set[str]) -> None:
-        """Let claims look behind the crowd from now on: what is enqueued meanwhile need not wait for its parking."""
+    async def _skip(self, conn: psycopg.AsyncConnection, crowd: Crowd, skipping: set[str]) -> None:
+        """Let claims look behind the crowd from now on: what stands there already need not wait for its parking."""
+        queue, limit = crowd
         if queue not in skipping:
             skipping.add(queue)
-            ((now,),) = await arun(conn, Call("clock", {}))
-            self._board.lanes[queue].cursor.skip(now)
+            values = {"queue": queue, "key": limit.name, "priorities": PRIORITIES, "reach": REACH}
+            rows = await arun(conn, Call("crowd", values))
+            self._board.lanes[queue].cursor.skip({priority: end for priority, end in rows if end is not None})
 
     async def _park(self, conn: psycopg.AsyncConnection, crowd: Crowd, step: float) -> int:
         """Send some of a crowd away, behind all that were sent before; returns how many."""

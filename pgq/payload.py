@@ -7,10 +7,11 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from pgq.errors import InvalidPayload
+from pgq.errors import InvalidPayload, shown
 
 MAX_BYTES = 1_048_576
 MAX_DEPTH = 100
+LONGEST_PLACE = 200
 
 _encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
@@ -56,8 +57,14 @@ def _complaint(value: Any, where: str, depth: int) -> str | None:
 
 def _pair(key: Any, item: Any, where: str, depth: int) -> str | None:
     if not isinstance(key, str):
-        return f"{where} must have string keys, got {key!r}"
-    return _bad_text(key, f"key {key!r} of {where}") or _complaint(item, f"{where}.{key}", depth + 1)
+        return f"{where} must have string keys, got {shown(key)}"
+    return _bad_text(key, f"key {shown(key)} of {where}") or _complaint(item, _place(where, key), depth + 1)
+
+
+def _place(where: str, key: str) -> str:
+    """Return where a value is, fit for one sentence."""
+    place = f"{where}.{key if key.isprintable() else ascii(key)}"
+    return place if len(place) <= LONGEST_PLACE else f"{place[: LONGEST_PLACE - 1]}…"
 
 
 def _big_int(value: bool | int | None, where: str) -> str | None:

@@ -59,6 +59,7 @@ class Permit:
                 self._entry = None
                 door.run(entry.undo())
             door.keep()
+        entry.begin()
         return self
 
     def __exit__(
@@ -83,6 +84,7 @@ class Permit:
                 self._entry = None
                 await door.run(entry.undo())
             door.keep()
+        entry.begin()
         return self
 
     async def __aexit__(

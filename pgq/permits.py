@@ -11,6 +11,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable
 from itertools import groupby
+from operator import attrgetter
 from time import monotonic
 from typing import Any
 
@@ -28,7 +29,8 @@ from pgq.limiter import RedisError, call, connect_redis
 from pgq.limiter_loop import LimiterLoop
 from pgq.queue import Settings
 from pgq.quota import KeyLimit
-from pgq.task import RateLimited, Snooze, Task
+from pgq.redact import first_line
+from pgq.task import HandBack, RateLimited, Snooze, Task
 
 log = logging.getLogger("pgq")
 
@@ -55,6 +57,7 @@ class Permits:
         self._running = running
         self._sync_client: Any = None  # the heartbeat's, in its thread
         self._telling: set[asyncio.Task[None]] = set()
+        self._starting: list[Task] = []  # whose handlers are called in this turn of the event loop
         self.loop = LimiterLoop(config, board, worker_id, back)
         self.keyring = self.loop.keyring
 
@@ -93,6 +96,11 @@ class Permits:
             if task.limit_keys:
                 self._ask(lane, task)
 
+    def hand_back(self, lane: Lane, tasks: Iterable[Task]) -> None:
+        """Let claimed tasks go back that must not start here."""
+        for task in tasks:
+            self._back(lane, task, HandBack())
+
     def _ask(self, lane: Lane, task: Task) -> None:
         kind = self.keyring.unknown_kind(task)
         if kind is None and self.loop.client is not None:
@@ -102,10 +110,25 @@ class Permits:
         log.warning("task %s has limit keys, but %s: it waits", task.id, why)
         self._back(lane, task, Snooze(LATER))
 
-    def ended(self, lane: Lane, task: Task, *, started: bool = True) -> None:
-        """Say that a task ended, or went back without having started."""
+    def starts(self, task: Task) -> None:
+        """Say that the handler of a task has begun, or will have once it is the event loop's turn."""
+        if not self._starting:
+            asyncio.get_running_loop().call_soon(self._begun)
+        self._starting.append(task)
+
+    def _begun(self) -> None:
+        tasks, self._starting, now = self._starting, [], monotonic()
+        for lease, group in groupby(tasks, key=_lease):  # to hash a lease takes as long as all this
+            some = list(group)
+            self._board.lanes[some[0].queue].gate.begun(lease, len(some), now)
+        for task in tasks:
+            if task.limit_keys:
+                self.keyring.begun(task, now)
+
+    def ended(self, lane: Lane, task: Task, now: float, *, started: bool = True) -> None:
+        """Say that a task ended now, or went back without having started."""
         if lane.gate.batches:
-            lane.gate.ended(task.lease, started=started)
+            lane.gate.ended(task.lease, now, started=started)
         if task.limit_keys:
             self.keyring.ended(task, started=started)
 
@@ -115,7 +138,7 @@ class Permits:
         if told.key is not None:
             limits = tuple(limit for limit in limits if limit.name == told.key)
         if not limits:
-            already = lane.gate.opens_at >= monotonic() + told.seconds / 2  # others of the same burst said so before
+            already = lane.gate.shut_until >= monotonic() + told.seconds / 2  # others of the same burst said so before
             lane.gate.close(monotonic() + told.seconds)
             limits = (lane.gate.limit,) if lane.gate.limited else ()
             if not limits and not already:
@@ -135,7 +158,9 @@ class Permits:
             async with await aconnect(self._config.dsn, "limits") as conn:
                 await arun(conn, Call("close_queue", {"queue": queue, "seconds": seconds}))
         except (psycopg.Error, OSError) as error:
-            log.warning("other workers were not told that queue %s is closed for %g s: %s", queue, seconds, error)
+            log.warning(
+                "other workers were not told that queue %s is closed for %g s: %s", queue, seconds, first_line(error)
+            )
 
     def waiting(self) -> list[int]:
         """Return the ids of the tasks that wait for their keys."""
@@ -174,7 +199,7 @@ class Permits:
             for born, group in groupby(pairs, key=_born):
                 call(self._sync_client, hold(self._config.lease, list(group), born, complete=False, units=False))
         except (RedisError, OSError) as error:
-            log.warning("the holds of limits were not renewed: %s", error)
+            log.warning("the holds of limits were not renewed: %s", first_line(error))
             self.loop.distrust()
         self.loop.soon(lambda: self.renewed(gates, keys))
 
@@ -190,6 +215,9 @@ class Permits:
         await self.loop.close()
         if self._sync_client is not None:
             self._sync_client.close()
+
+
+_lease = attrgetter("lease")
 
 
 def _born(pair: tuple[Limit, Held]) -> str:

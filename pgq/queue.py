@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
-import math
 import random
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from datetime import UTC, datetime
 from typing import Any
 
-from pgq.errors import InvalidOption
+from pgq.errors import InvalidOption, shown
 
 LONGEST = 1e9  # seconds: about thirty years, well within what Postgres can add to a time
+YEAR_9999 = datetime(9999, 1, 1, tzinfo=UTC)  # beyond, there are times that Python cannot read back
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,99}\Z")
+LONGEST_KEY = 200  # characters of a limit key
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,9 @@ class Settings:
         for name in ("delay", "max_delay", "retention"):
             _seconds(f"{name} {where}", getattr(self, name))
         if not (_is_number(self.jitter) and 0 <= self.jitter <= 1):
-            raise InvalidOption(f"jitter {where} must be 0 to 1, got {self.jitter!r}")
+            raise InvalidOption(f"jitter {where} must be 0 to 1, got {shown(self.jitter)}")
+        if not isinstance(self.keep_dead, bool):
+            raise InvalidOption(f"keep_dead {where} must be true or false, got {shown(self.keep_dead)}")
         _choice(f"backoff {where}", self.backoff, "fixed", "exponential")
         _choice(f"on_limiter_down {where}", self.on_limiter_down, "wait", "run")
 
@@ -98,45 +103,60 @@ class Settings:
 
     def declared(self) -> str:
         """Return the declaration as JSON, the way `pgq.queues.declared` keeps it."""
-        return json.dumps({name: getattr(self, name) for name in DECLARED})
+        values = {name: getattr(self, name) for name in DECLARED}
+        return json.dumps(values | {name: float(values[name]) for name in SECONDS if values[name] is not None})
 
 
 DECLARED = (
     "concurrency", "rate_max", "rate_per", "timeout", "max_attempts", "backoff", "delay", "max_delay", "jitter",
     "keep_dead", "retention", "on_limiter_down",
 )  # fmt: skip
+SECONDS = ("rate_per", "timeout", "delay", "max_delay", "jitter", "retention")
 
 
 def check_name(what: str, name: object) -> str:
     """Return `name`, or raise InvalidOption: 1 to 100 of letters, digits and `_ . : -`."""
     if not isinstance(name, str) or not NAME.match(name):
-        raise InvalidOption(f"{what} name must be 1 to 100 of letters, digits and _ . : -, got {name!r}")
+        raise InvalidOption(f"{what} name must be 1 to 100 of letters, digits and _ . : -, got {shown(name)}")
     return name
 
 
 def check_count(what: str, value: object) -> None:
     """Raise InvalidOption unless `value` is a whole number from 1 that Postgres can hold."""
     if isinstance(value, bool) or not isinstance(value, int):
-        raise InvalidOption(f"{what} must be a whole number, got {value!r}")
+        raise InvalidOption(f"{what} must be a whole number, got {shown(value)}")
     if value < 1:
-        raise InvalidOption(f"{what} must be at least 1, got {value}")
+        raise InvalidOption(f"{what} must be at least 1, got {shown(value)}")
     if value >= 2**31:
-        raise InvalidOption(f"{what} must be below 2**31, got {value}")
+        raise InvalidOption(f"{what} must be below 2**31, got {shown(value)}")
+
+
+def check_moment(what: str, value: object) -> None:
+    """Raise InvalidOption unless `value` is a datetime that knows its zone, before the year 9999."""
+    try:
+        early = value < YEAR_9999 if isinstance(value, datetime) and value.utcoffset() is not None else None
+    except (ValueError, TypeError):  # of a time zone that is none
+        early = None
+    if early is None:
+        raise InvalidOption(f"{what} must be a datetime with a time zone, got {shown(value)}")
+    if not early:
+        raise InvalidOption(f"{what} must be before the year 9999, got {shown(value)}")
 
 
 def _seconds(what: str, value: float, *, above_zero: bool = False) -> None:
     if not _is_number(value):
-        raise InvalidOption(f"{what} must be a number of seconds, got {value!r}")
+        raise InvalidOption(f"{what} must be a number of seconds, got {shown(value)}")
     if value < 0 or (above_zero and value == 0):
-        raise InvalidOption(f"{what} must {'be above 0 seconds' if above_zero else 'not be negative'}, got {value}")
+        least = "be above 0 seconds" if above_zero else "not be negative"
+        raise InvalidOption(f"{what} must {least}, got {shown(value)}")
     if value > LONGEST:
-        raise InvalidOption(f"{what} must be at most {LONGEST:g} seconds, got {value}")
+        raise InvalidOption(f"{what} must be at most {LONGEST:g} seconds, got {shown(value)}")
 
 
 def _choice(what: str, value: object, *allowed: str) -> None:
-    if value not in allowed:
-        raise InvalidOption(f"{what} must be {' or '.join(allowed)}, got {value!r}")
+    if not isinstance(value, str) or value not in allowed:
+        raise InvalidOption(f"{what} must be {' or '.join(allowed)}, got {shown(value)}")
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max

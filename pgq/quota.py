@@ -7,11 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pgq.errors import InvalidOption
-from pgq.queue import Rate, check_count, check_name
+from pgq.errors import InvalidOption, shown
+from pgq.queue import LONGEST_KEY, Rate, check_count, check_name
 
 MICROSECONDS = 1_000_000
-LONGEST_KEY = 200
 MOST_KEYS = 8
 _FIELD = re.compile(r"\{(\w+)\}")
 
@@ -58,11 +57,11 @@ class KeyLimit:
         if check_name("limit", name) == "queue":
             raise InvalidOption("limit name must not be 'queue': queues have limits of their own")
         if ":" in name:
-            raise InvalidOption(f"limit name must not contain a colon, got {name!r}")
+            raise InvalidOption(f"limit name must not contain a colon, got {shown(name)}")
         if rate is None and concurrency is None:
-            raise InvalidOption(f"limit {name!r} needs a rate, a concurrency or both")
+            raise InvalidOption(f"limit {shown(name)} needs a rate, a concurrency or both")
         if concurrency is not None:
-            check_count(f"concurrency of limit {name!r}", concurrency)
+            check_count(f"concurrency of limit {shown(name)}", concurrency)
         if rate is None:
             return cls(name, Quota(slots=concurrency))
         return cls(name, Quota(rate.max, float(rate.per), concurrency))
@@ -80,10 +79,10 @@ def check_keys(keys: object) -> tuple[str, ...]:
 def check_key(key: object) -> str:
     """Return one `kind:key`, or raise InvalidOption."""
     if not isinstance(key, str) or not key.isprintable() or not len(key) <= LONGEST_KEY:
-        raise InvalidOption(f"limit_key must be printable text of at most {LONGEST_KEY} characters, got {key!r:.80}")
+        raise InvalidOption(f"limit_key must be printable text of at most {LONGEST_KEY} characters, got {shown(key)}")
     kind, colon, rest = key.partition(":")
     if not (kind and colon and rest):
-        raise InvalidOption(f"limit_key must look like 'kind:key', got {key!r}")
+        raise InvalidOption(f"limit_key must look like 'kind:key', got {shown(key)}")
     return key
 
 
@@ -101,7 +100,7 @@ def fill(templates: Sequence[str], payload: Mapping[str, Any]) -> tuple[str, ...
     def field(match: re.Match[str]) -> str:
         value = payload.get(match[1])
         if isinstance(value, bool) or not isinstance(value, str | int):
-            raise InvalidOption(f"limit_key needs {match[1]!r} to be text or a whole number, got {value!r:.80}")
+            raise InvalidOption(f"limit_key needs {match[1]!r} to be text or a whole number, got {shown(value)}")
         return value if isinstance(value, str) else int.__repr__(value)  # an enum's member is not what its str() says
 
     return tuple(check_key(_FIELD.sub(field, template)) for template in templates)

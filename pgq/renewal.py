@@ -17,10 +17,11 @@ from math import inf
 from time import monotonic
 from typing import Any, TypeVar
 
-from pgq.grants import Limit, key_limit, keys_place
+from pgq.grants import Limit, Told, key_limit, keys_place, since
 from pgq.limit import hold, report
 from pgq.limiter import RedisError
 from pgq.quota import KeyLimit, Quota
+from pgq.redact import first_line
 from pgq.script import Verb
 
 log = logging.getLogger("pgq")
@@ -53,6 +54,12 @@ class Holding:
     hold: float
     since: float  # not later than it was granted
     said: float  # when the limiter last heard of it
+    begun: float | None = None  # when its holder went in
+    begun_told: bool = False
+
+    def over(self, now: float) -> Told:
+        """Return what the limiter should know when it is given back."""
+        return self.name, self.units, 0, 0, None if self.begun is None else since(self.begun, now)
 
 
 class Book:
@@ -93,7 +100,7 @@ class Book:
         self.owe(holding)
         try:
             limit = yield from self.current(holding.kind, holding.key)
-            yield report(holding.hold, [(limit, (holding.name, holding.units, 0))])
+            yield report(holding.hold, [(limit, holding.over(self._clock()))])
             self._owed.pop(holding.name, None)
         except RedisError as error:
             self.away(error)
@@ -132,6 +139,7 @@ class Book:
             due = [holding for holding in list(self.held.values()) if lost or now - holding.said >= holding.hold / 3]
             yield from self.tell(due, units=lost)
             self._born = born
+            yield from self._tell_begun()
         except RedisError as error:
             self.away(error)
 
@@ -149,10 +157,19 @@ class Book:
             yield hold(ttl, told, f"{keys_place(self.prefix)}:born", complete=False, units=units)
             self._told(group, now)
 
+    def _tell_begun(self) -> Talk[None]:
+        """Say who went in, since the last beat: their units need not wait for their end to leave the window."""
+        for holding in [one for one in self.held.values() if one.begun is not None and not one.begun_told]:
+            limit = yield from self.current(holding.kind, holding.key)
+            if limit.quota.max is not None and holding.begun is not None:
+                begun = since(holding.begun, self._clock())
+                yield report(holding.hold, [(limit, (holding.name, holding.units, 1, None, begun))])
+            holding.begun_told = True
+
     def away(self, error: Exception) -> None:
         """Say once that the server is away."""
         if not self._away:
-            log.warning("the limiter is away; permits not given back lapse by themselves: %s", error)
+            log.warning("the limiter is away; permits not given back lapse by themselves: %s", first_line(error))
         self._away = True
 
     def heard(self) -> None:
@@ -164,7 +181,7 @@ class Book:
         for holding in list(self._owed.values()):
             if self._clock() - holding.said < holding.hold:
                 limit = yield from self.current(holding.kind, holding.key)
-                yield report(holding.hold, [(limit, (holding.name, holding.units, 0))])
+                yield report(holding.hold, [(limit, holding.over(self._clock()))])
             self._owed.pop(holding.name, None)
 
     def _told(self, holdings: Iterable[Holding], now: float) -> None:

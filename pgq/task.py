@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import assert_never
+from hashlib import sha256
+from typing import Any, assert_never
 from uuid import UUID
 
-from pgq.errors import InvalidOption
-from pgq.queue import Settings
+from pgq.errors import InvalidOption, shown
+from pgq.queue import LONGEST_KEY, Settings, check_moment
+from pgq.redact import first_line
 
 MAX_ERROR = 2_000  # characters of last_error
 MAX_TRACEBACK = 20_000  # characters of traceback, its end
+KEY_WANTED = 60.0  # seconds until a task comes back whose payload could not be opened for want of its key
 CENTURY = 3_155_760_000.0  # seconds
 
 
@@ -35,6 +39,12 @@ class Task:
     limit_keys: list[str] | None = None
     weight: int | None = None
     bounces: int = 0
+    trace: str | None = None
+
+    @property
+    def cancel_proof(self) -> str:
+        """What a note must carry to end its run: anybody may notify, but only who may read leases can make this."""
+        return sha256(f"{self.id}:{self.lease}".encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +79,8 @@ class Snooze:
         """Refuse, inside the handler that asks, what could not be written later."""
         if not isinstance(self.until, datetime):
             _check_length("Snooze until", self.until)
-        elif self.until.utcoffset() is None:
-            raise InvalidOption(f"Snooze until must be a datetime with a time zone, got {self.until!r}")
+        else:
+            check_moment("Snooze until", self.until)
 
     @property
     def due(self) -> datetime | None:
@@ -107,8 +117,13 @@ class RateLimited(Exception):  # noqa: N818 - reads as what happened
 
     def __post_init__(self) -> None:
         """Refuse, inside the handler that asks, what could not be written later."""
-        super().__init__(f"retry after {self.retry_after}")
         _check_length("RateLimited retry_after", self.retry_after)
+        if self.key is not None:
+            _check_text("RateLimited key", self.key)
+            if not self.key.isprintable() or len(self.key) > LONGEST_KEY:
+                most = f"printable text of at most {LONGEST_KEY} characters"
+                raise InvalidOption(f"RateLimited key must be {most}, got {shown(self.key)}")
+        super().__init__(f"retry after {self.retry_after}")
 
     @property
     def seconds(self) -> float:
@@ -136,9 +151,7 @@ class Cancelled:
 
 @dataclass(frozen=True, slots=True)
 class HandBack:
-    """The task goes back to its place; `refund` says that it had not started, so its attempt is not counted."""
-
-    refund: bool = True
+    """The task goes back to its place, and the attempt is not counted: it had not started, or its worker stops."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +162,14 @@ class Throttled:
     limit_key: str
 
 
-Written = Done | Retry | Snooze | Dead | Failed | Cancelled | HandBack | Throttled | RateLimited
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """Its payload could not be opened for want of its key; it comes back a while later, the attempt is not counted."""
+
+    reason: str
+
+
+Written = Done | Retry | Snooze | Sealed | Dead | Failed | Cancelled | HandBack | Throttled | RateLimited
 Outcome = Written | Recorded
 
 
@@ -169,13 +189,15 @@ class Settled:
 COMPLETED = Settled("completed")
 
 
-def judge(task: Task, queue: Settings, outcome: Written) -> Settled:
+def judge(task: Task, queue: Settings, outcome: Written) -> Settled:  # noqa: C901 - one case an outcome
     """Return what to write for an outcome; pure, so its test is a table."""
     match outcome:
         case Done():
             return COMPLETED
         case Snooze():
             return Settled("pending", due=outcome.due, after=outcome.after, refund=1)
+        case Sealed(reason=reason):
+            return Settled("pending", after=KEY_WANTED, refund=1, error=reason)
         case Dead(reason=reason):
             return _buried(queue, clean(reason, MAX_ERROR), None)
         case Retry(after=after, reason=reason):
@@ -189,23 +211,48 @@ def judge(task: Task, queue: Settings, outcome: Written) -> Settled:
         case RateLimited(seconds=seconds, key=key):
             blocker = key or next(iter(task.limit_keys or ()), f"queue:{task.queue}")
             return Settled("pending", after=seconds, refund=1, limit_key=blocker)
-        case HandBack(refund=refund):
-            return Settled("pending", refund=int(refund))
+        case HandBack():
+            return Settled("pending", refund=1)
         case _:  # pragma: no cover
             assert_never(outcome)
 
 
 def failure(error: BaseException) -> Failed:
     """Return the failed attempt that an exception stands for, fit to be stored."""
-    trace = "".join(traceback.format_exception(error))
-    return Failed(clean(f"{type(error).__qualname__}: {_said(error)}", MAX_ERROR), clean(trace, -MAX_TRACEBACK))
+    trace = _had(lambda: "".join(traceback.format_exception(error)), "(its traceback cannot be had)")
+    said = _had(lambda: _said(error), "(its text cannot be had)")
+    return Failed(clean(f"{type(error).__qualname__}: {said}", MAX_ERROR), clean(trace, -MAX_TRACEBACK))
 
 
 def _said(error: BaseException) -> str:
+    """Return what an exception says; of a database's error the first line, for the others quote rows and parameters."""
+    of_database = any(hasattr(error, name) for name in ("sqlstate", "pgcode", "orig"))
+    return first_line(error) if of_database else str(error)
+
+
+def sound(outcome: Any) -> Outcome:
+    """Return what a handler asked for, or the failed attempt that it is where it was made past its own checks."""
     try:
-        return str(error)
-    except Exception:  # noqa: BLE001 - its __str__ is the handler's code too
-        return "(its text cannot be had)"
+        match outcome:
+            case Retry():
+                Retry.__post_init__(outcome)
+            case Snooze():
+                Snooze.__post_init__(outcome)
+            case Dead():
+                Dead.__post_init__(outcome)
+            case RateLimited():
+                RateLimited.__post_init__(outcome)
+    except Exception as error:  # noqa: BLE001 - a subclass is the handler's code too
+        return failure(error)
+    asked: Outcome = outcome
+    return asked
+
+
+def _had(text: Callable[[], str], without: str) -> str:
+    try:
+        return text()
+    except BaseException:  # noqa: BLE001 - its __str__ is the handler's code too, and groups may be nested too deep
+        return without
 
 
 def clean(text: str, limit: int) -> str:
@@ -232,9 +279,9 @@ def _seconds(length: float | timedelta) -> float:
 def _check_length(what: str, length: object) -> None:
     seconds = length.total_seconds() if isinstance(length, timedelta) else length
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not -CENTURY <= seconds <= CENTURY:
-        raise InvalidOption(f"{what} must be seconds or a timedelta, at most a century, got {length!r:.80}")
+        raise InvalidOption(f"{what} must be seconds or a timedelta, at most a century, got {shown(length)}")
 
 
 def _check_text(what: str, text: object) -> None:
     if not isinstance(text, str):
-        raise InvalidOption(f"{what} must be text, got {text!r:.80}")
+        raise InvalidOption(f"{what} must be text, got {shown(text)}")

@@ -18,15 +18,22 @@ import psycopg
 from pgq.config import Config
 from pgq.cursor import BEGINNING
 from pgq.db import Call, arun
+from pgq.redact import first_line
+from pgq.steps import ClockSteps
 
 log = logging.getLogger("pgq")
 
 DAYS_AHEAD = 7
 SEAL_AFTER = timedelta(minutes=10)  # past the end of a day, so that late commits find it open
 BATCH = 1_000
+AUDITED = 90  # days that the audit goes back
 FULL_SCAN = 300.0  # seconds between two recoveries that ignore their cursor
 
 Step = Callable[[psycopg.AsyncConnection], Awaitable[None]]
+
+
+class ClockStepped(Exception):  # noqa: N818 - no error, a reason to do it again later
+    """The database's clock was set while a recovery read leases off it."""
 
 
 class Upkeep:
@@ -36,15 +43,21 @@ class Upkeep:
         self._config = config
         self._floors: dict[str, datetime] = {}
         self._full_at = 0.0
+        self._clock = ClockSteps()
+        self._nobody_dies_until = 0.0
         self._connected_before = False
         self._steps: dict[str, tuple[float, Step]] = {
             "recover": (config.upkeep * 0.9, self.recover),
             "make partitions": (60.0, make_partitions),
             "seal partitions": (60.0, seal_partitions),
             "drop partitions": (5.0, drop_partitions),
-            "roll up": (60.0, roll_up),
+            "sample queues": (config.upkeep * 0.9, sample_queues),
+            "roll up": (config.upkeep * 1.9, roll_up),
+            "prune": (600.0, prune),
             "watch limits": (config.upkeep * 0.9, watch_limits),
         }
+        every = [every for every, _ in self._steps.values()]
+        self._due = Call("upkeep_due", {"steps": list(self._steps), "every": every})
 
     async def work(self, conn: psycopg.AsyncConnection) -> None:
         """Do rounds of upkeep on this connection for ever. Raises psycopg.Error when it is lost."""
@@ -53,12 +66,13 @@ class Upkeep:
             await asyncio.sleep(self._config.lease)
         self._connected_before = True
         while True:
-            for name, (every, step) in self._steps.items():
-                await self._do(conn, name, every, step)
+            await self._look_at_clock(conn)  # at every round: others may have had all the turns before a step
+            for (name,) in await arun(conn, self._due):
+                await self._do(conn, name, *self._steps[name])
             await asyncio.sleep(self._config.upkeep)
 
     async def _do(self, conn: psycopg.AsyncConnection, name: str, every: float, step: Step) -> None:
-        """Do one step if it is due. Raises psycopg.Error only when the connection is lost."""
+        """Do one step if it is due. Raises psycopg.Error only when the connection is lost, or may not write."""
         try:
             async with conn.transaction():
                 await conn.execute("set local lock_timeout = '500ms'")
@@ -67,13 +81,38 @@ class Upkeep:
                     await step(conn)
         except (psycopg.errors.LockNotAvailable, psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected):
             log.debug("%s: somebody is in the way, trying again next time", name)
+        except ClockStepped:
+            log.debug("%s: rolled back, trying again next time", name)
         except psycopg.Error as error:
-            if conn.closed:
-                raise
-            log.warning("%s: %s", name, str(error).splitlines()[0])
+            if conn.closed or isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
+                raise  # what a session may do is settled at its beginning: another one may be allowed to write
+            log.warning("%s: %s", name, first_line(error))
 
     async def recover(self, conn: psycopg.AsyncConnection) -> None:
-        """Give back tasks of dead workers and overdue ones, then forget the dead workers."""
+        """Give back tasks of dead workers and overdue ones, then forget the dead workers.
+
+        After a step of the database's clock everybody first gets a lease's time to be heard of by the new one. Raises
+        ClockStepped for one that comes in between.
+        """
+        if monotonic() < self._nobody_dies_until:
+            return
+        await self._recover(conn)
+        if await self._look_at_clock(conn):
+            raise ClockStepped
+
+    async def _look_at_clock(self, conn: psycopg.AsyncConnection) -> bool:
+        """Return whether the database's clock was set since the last look."""
+        before = monotonic()
+        ((now,),) = await arun(conn, Call("clock", {}))
+        if not (step := self._clock.look(now, before, monotonic())):
+            return False
+        self._floors.clear()
+        if step > 0:
+            self._nobody_dies_until = monotonic() + self._config.lease
+        return True
+
+    async def _recover(self, conn: psycopg.AsyncConnection) -> None:
+        await arun(conn, Call("bring_back_heartbeats", {}))
         if monotonic() >= self._full_at:
             self._floors.clear()
             self._full_at = monotonic() + FULL_SCAN
@@ -86,24 +125,34 @@ class Upkeep:
 
     async def _recover_queue(self, conn: psycopg.AsyncConnection, queue: str) -> bool:
         floor = self._floors.get(queue, BEGINNING)
-        rows = await arun(conn, recover_call(queue, floor, self._config.overdue))
+        rows = await arun(conn, recover_call(queue, floor, self._config.overdue, self._clock))
         for task_id, status, orphaned, _ in rows:
             reason = "its worker died" if orphaned else "overdue"
-            log.warning("task %s of queue %s: %s, now %s", task_id, queue, reason, status)
+            about = {"task_id": task_id, "queue": queue}
+            log.warning("task %s of queue %s: %s, now %s", task_id, queue, reason, status, extra=about)
         ((self._floors[queue],),) = await arun(conn, Call("oldest_processing", {"queue": queue, "floor": floor}))
         return len(rows) < BATCH
 
 
-def recover_call(queue: str, floor: datetime, overdue: float) -> Call:
+def recover_call(queue: str, floor: datetime, overdue: float, clock: ClockSteps) -> Call:
     """Return the statement that gives back lost tasks of one queue, processing since `floor` or later."""
-    return Call("recover", {"queue": queue, "floor": floor, "grace": overdue, "batch": BATCH})
+    stepped = {"stepped_at": clock.before, "ahead": clock.ahead}
+    return Call("recover", {"queue": queue, "floor": floor, "grace": overdue, "batch": BATCH, **stepped})
 
 
 async def make_partitions(conn: psycopg.AsyncConnection) -> None:
-    """Make the partitions of today and the days ahead."""
+    """Make the first of today and the days ahead that is missing: writers wait meanwhile, so one a turn.
+
+    Where transactions that wrote are open for longer than a moment, it is tried again next time: there are days left.
+    """
     today = datetime.now(UTC).date()
-    for ahead in range(DAYS_AHEAD + 1):
-        await conn.execute("select pgq.make_partition(%s)", (today + timedelta(days=ahead),))
+    with contextlib.suppress(psycopg.errors.LockNotAvailable):
+        async with conn.transaction():
+            await conn.execute("set local lock_timeout = '100ms'")
+            for ahead in range(DAYS_AHEAD + 1):
+                cursor = await conn.execute("select pgq.make_partition(%s)", (today + timedelta(days=ahead),))
+                if (True,) in await cursor.fetchall():
+                    return
 
 
 async def seal_partitions(conn: psycopg.AsyncConnection) -> None:
@@ -131,6 +180,20 @@ async def drop_partitions(conn: psycopg.AsyncConnection) -> None:
             await conn.execute("select pgq.drop_partition(%s)", (name,))
 
 
+async def sample_queues(conn: psycopg.AsyncConnection) -> None:
+    """Count what waits and runs, for those who look and for the rates."""
+    await arun(conn, Call("sample_queues", {}))
+
+
 async def roll_up(conn: psycopg.AsyncConnection) -> None:
-    """Merge the counts of past minutes."""
-    await arun(conn, Call("roll_up", {}))
+    """Merge what was appended to the counts and timings, and complete the minutes that are over."""
+    for name in ("close_minutes", "roll_up", "merge_timings"):
+        await arun(conn, Call(name, {}))
+
+
+async def prune(conn: psycopg.AsyncConnection) -> None:
+    """Coarsen old counts, and forget what nobody asks for any more."""
+    await arun(conn, Call("prune_counts", {}))
+    await arun(conn, Call("prune_depths", {}))
+    await arun(conn, Call("prune_attempts", {"batch": BATCH}))
+    await arun(conn, Call("prune_audit", {"days": AUDITED, "batch": 10 * BATCH}))

@@ -1,15 +1,17 @@
 """The watch over limits, a step of upkeep: show in Postgres where they stand, and let go of what nobody holds.
 
 Holds lapse by themselves with the lease of whoever took them. What Postgres knows is sooner: a permit of a queue that
-no task being processed carries, although it was granted longer ago than a round of upkeep, or at two looks in a row,
-belongs to nobody (a claim that never came to be, a worker that died). The other direction, tasks whose hold is missing,
-is each holder's own: it renews what it runs, come what may.
+no task being processed carries, although it was granted, or first seen so, longer ago than half a lease, belongs to
+nobody (a claim that never came to be, a worker that died). Sooner than that a claim may be under way whose tasks start
+under it as they are; later they make it new first. The other direction, tasks whose hold is missing, is each holder's
+own: it renews what it runs, come what may.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from time import monotonic
 from typing import Any
 
 import psycopg
@@ -29,10 +31,11 @@ TOP = 100  # keys that are shown: those that were denied most
 class Watch:
     """Looks at every limit now and then; remembers from one look to the next what seemed to belong to nobody."""
 
-    def __init__(self, config: Config, client: Any) -> None:
+    def __init__(self, config: Config, client: Any, clock: Callable[[], float] = monotonic) -> None:
         self._config = config
+        self._clock = clock
         self._client = client
-        self._suspects: dict[str, set[str]] = {}
+        self._suspects: dict[str, dict[str, float]] = {}  # by queue: permits, and when each was first seen
 
     async def look(self, conn: psycopg.AsyncConnection) -> None:
         """Write what is used of each limit, and release orphans. Raises psycopg.Error; does nothing without Redis."""
@@ -58,8 +61,11 @@ class Watch:
         permits = {_text(permit) for permit in await self._client.zrange(limit.keys[1], 0, -1)}
         carried = {lease.hex for _, lease, *_ in await arun(conn, Call("held", {"queue": queue}))}
         strange = permits - carried
-        orphans = strange & (self._suspects.get(queue, set()) | await self._old(limit, sorted(strange)))
-        self._suspects[queue] = strange - orphans
+        before, now = self._suspects.get(queue, {}), self._clock()
+        seen = {permit: before.get(permit, now) for permit in strange}
+        orphans = {permit for permit, since in seen.items() if now - since > self._config.lease / 2}
+        orphans |= await self._old(limit, sorted(strange))
+        self._suspects[queue] = {permit: since for permit, since in seen.items() if permit not in orphans}
         if orphans:
             pairs = [(limit, (permit, WHATEVER, 0)) for permit in sorted(orphans)]
             await acall(self._client, report(self._config.lease, pairs))
@@ -71,7 +77,7 @@ class Watch:
             return set()
         book = await self._client.hmget(limit.keys[2], ["now", *(f"s:{permit}" for permit in permits)])
         now, granted = int(book[0] or 0), zip(permits, book[1:], strict=True)
-        return {permit for permit, at in granted if at and now - int(at) > micro(self._config.upkeep)}
+        return {permit for permit, at in granted if at and now - int(at) > micro(self._config.lease / 2)}
 
     async def _keys(self, conn: psycopg.AsyncConnection) -> dict[Limit, int]:
         """Return the keys that were denied most, and how often."""

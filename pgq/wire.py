@@ -11,23 +11,25 @@ from uuid import UUID
 from pgq.task import Dead, Done, Failed, HandBack, Outcome, RateLimited, Recorded, Retry, Snooze, Task
 
 MAX_LINE = 64 * 1_048_576
+BEGUN = b"begun\n"  # what a child says when it calls a handler, where it was asked to tell
 
 _OUTCOMES: dict[str, type[Any]] = {
     kind.__name__: kind for kind in (Done, RateLimited, Recorded, Retry, Snooze, Dead, Failed, HandBack)
 }
 
 
-def encode_task(task: Task) -> bytes:
-    """Return a task as one line."""
-    return _line(asdict(task))
+def encode_task(task: Task, *, tell: bool = False) -> bytes:
+    """Return a task as one line; with `tell`, the child is asked to say when its handler begins."""
+    return _line({**asdict(task), "tell": tell})
 
 
-def decode_task(line: bytes) -> Task:
-    """Return the task of one line."""
+def decode_task(line: bytes) -> tuple[Task, bool]:
+    """Return the task of one line, and whether its start is to be told."""
     values = json.loads(line)
+    tell = values.pop("tell")
     for name in ("scheduled_at", "created_at"):
         values[name] = datetime.fromisoformat(values[name])
-    return Task(**{**values, "lease": UUID(values["lease"])})
+    return Task(**{**values, "lease": UUID(values["lease"])}), tell
 
 
 def encode_outcome(outcome: Outcome) -> bytes:

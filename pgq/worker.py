@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable, Mapping
 from time import monotonic
 
 import psycopg
@@ -17,21 +17,18 @@ import psycopg
 from pgq.app import App
 from pgq.children import Children
 from pgq.config import Config
-from pgq.connect import aconnect, sessions
-from pgq.doorbell import Doorbell
-from pgq.errors import ConfigError
-from pgq.gate import Gate, own_limit
-from pgq.grants import mark_of
+from pgq.connect import aconnect
+from pgq.doorbell import Doorbell, read_id, read_seconds
 from pgq.heartbeat import Beat, Heartbeat, Pulse
 from pgq.lane import Board, Lane
-from pgq.limiter import aconnect_redis
-from pgq.line import Line, read_kinds, read_settings
+from pgq.line import Line, read_kinds
 from pgq.member import Member
-from pgq.migrate import acheck
+from pgq.parts import Work, end, keep, until
 from pgq.permits import Permits
-from pgq.queue import Settings
-from pgq.run import Runner
+from pgq.ready import make_ready
+from pgq.run import Run, Runner
 from pgq.settle import Settler
+from pgq.starts import Starts
 from pgq.task import Failed, HandBack, Outcome, RateLimited, Recorded, Task, judge
 from pgq.upkeep import Upkeep
 from pgq.watch import Watch
@@ -40,17 +37,26 @@ log = logging.getLogger("pgq")
 
 WATCH = 0.1  # seconds between two looks at the deadlines
 BREATH = 0.0005  # seconds a slot may run tasks that end at once before claims and settles get their turn
+PROMPT = 0.01  # seconds that a start may take without its permits being looked at again
+GOODBYE = 5.0  # seconds for taking leave: the others notice anyway
 STALE = 2.0  # seconds a claimed task may wait in the buffer before it goes back
-Work = Callable[[psycopg.AsyncConnection], Awaitable[None]]
 
 
 class Worker:
-    """One worker process: `await Worker(app, config).run()`. Any number of them, on any number of hosts."""
+    """One worker process: `await Worker(app, config).run()`. Any number of them, on any number of hosts.
 
-    def __init__(self, app: App, config: Config, queues: Iterable[str] | None = None, name: str = "") -> None:
+    `name` is what it registers as, `under` the supervisor that started it and its span (`host:pid 2..16`). `beside` is
+    other work, by name: each gets a connection of its own, and a new one when that is lost.
+    """
+
+    def __init__(
+        self, app: App, config: Config, queues: Iterable[str] | None = None, name: str = "", under: str = "",
+        beside: Mapping[str, Work] | None = None,
+    ) -> None:  # fmt: skip
+        self._beside = dict(beside or {})
         self.app = app
         self.config = config
-        self.member = Member(config, list(app.served(queues)), name)
+        self.member = Member(config, list(app.served(queues)), name, list(app.handlers), under)
         self.stopping = asyncio.Event()
         self._over = asyncio.Event()
         self._closing = False  # slots end after what they run
@@ -63,20 +69,26 @@ class Worker:
         await self._open()
         heartbeat = self._start_heartbeat()
         slots = [asyncio.create_task(self._slot()) for _ in range(self.config.concurrency)]
-        feeding = asyncio.create_task(self._keep("claim", self.line.work, self.stopping))
+        dsn = self.config.dsn
+        feeding = asyncio.create_task(keep(dsn, "claim", self.line.work, self.stopping))
         parts = [
-            asyncio.create_task(self._keep("settle", self.settler.write, self._over)),
-            asyncio.create_task(self._keep("listen", self.doorbell.listen, self._over)),
-            asyncio.create_task(self._keep("upkeep", self.upkeep.work, self._over)),
+            asyncio.create_task(keep(dsn, "settle", self.settler.write, self._over)),
+            asyncio.create_task(keep(dsn, "listen", self.doorbell.listen, self._over)),
+            asyncio.create_task(keep(dsn, "upkeep", self.upkeep.work, self._over)),
             asyncio.create_task(self.permits.loop.work()),
             asyncio.create_task(self._watch()),
+            asyncio.create_task(self._keep_starts()),
+            asyncio.create_task(self.starts.prolong(self.runner.preparing)),
+            *(asyncio.create_task(keep(dsn, role, work, self._over)) for role, work in self._beside.items()),
         ]
         if burst:
             parts.append(asyncio.create_task(self._stop_when_idle()))
         try:
             await self.stopping.wait()
-            await asyncio.gather(feeding, return_exceptions=True)
-            await self._finish(slots)
+            ends = monotonic() + self.config.grace
+            await asyncio.wait([feeding], timeout=self.config.grace)  # Postgres may not answer the claim under way
+            await end([feeding])
+            await self._finish(slots, ends - monotonic())
         finally:  # when `run` itself is cancelled, what it held is given back by the others
             heartbeat.stop()
             await self._close([feeding, *slots, *parts])
@@ -88,20 +100,10 @@ class Worker:
             self.board.closed = True
             self.line.stop()
 
-    async def ready(self, conn: psycopg.AsyncConnection) -> list[Lane]:
-        """Write what the app declares and return its lanes. Raises ConfigError, SchemaError where it cannot work."""
-        await acheck(conn)
-        await self.app.adeclare(conn)
-        lanes = [self._lane(settings) for settings in await read_settings(conn, self.member.queues)]
-        self._check_keys()
-        if self.config.redis_url:  # what cannot be read is said before anybody sees this worker
-            await aconnect_redis(self.config.redis_url).aclose()
-        return lanes
-
     async def _open(self) -> None:
         conn = await aconnect(self.config.require_dsn(), "start")
         async with conn:
-            lanes = await self.ready(conn)
+            lanes = await make_ready(conn, self.app, self.config, self.member.queues, self.member.name)
             kinds = await read_kinds(conn)
             self.app.redis_url = self.app.redis_url or self.config.redis_url  # for handlers that use `app.limit`
             await self.member.join(conn)
@@ -111,22 +113,20 @@ class Worker:
         self.permits = Permits(self.config, self.board, lambda: self.member.id, self._back, self._runs)
         self.permits.change_kinds(kinds)
         self.line = Line(self.config, self.board, self.member, lambda: self.doorbell.works, self._known, self.permits)
-        self.children = Children(self.app.path)
+        self.children = Children(self.app.path, self.config.startup)
+        self.starts = Starts(self.config.overdue)
         self.runner = Runner(functions, self.children, self._may_start)
         self.settler = Settler(self.config.flush, lambda queue: self.board.lanes[queue].settings)
         self.upkeep = Upkeep(self.config, Watch(self.config, self.permits.loop.client).look)
         log.info("worker %s (%s) serves %s", self.member.id, self.member.name, ", ".join(self.member.queues))
 
-    async def _finish(self, slots: list[asyncio.Task[None]]) -> None:
+    async def _finish(self, slots: list[asyncio.Task[None]], grace: float) -> None:
         """Hand back what has not started, give what runs its grace, stop the rest, write every outcome."""
-        for lane, task in self.permits.withdraw():
-            self._back(lane, task, HandBack())
-        for lane in self.board.lanes.values():
-            self._hand_back(lane)
-        await _until(lambda: not self.runner.running, self.config.grace)
+        self._hand_all_back()
+        await until(lambda: not self.runner.running, grace)
         for run in list(self.runner.running.values()):
             run.end("shutdown")
-        await _until(lambda: not self.runner.running, 1.0)
+        await until(lambda: not self.runner.running, 1.0)
         self._closing = True
         for slot in slots:
             slot.cancel()
@@ -137,28 +137,19 @@ class Worker:
     async def _close(self, parts: list[asyncio.Task[None]]) -> None:
         self._closing = True
         self._over.set()
-        await _end(parts)
+        await end(parts)
         await self.permits.close()
         await self.children.close()
         self.runner.close()
-        with contextlib.suppress(psycopg.Error, OSError):
-            conn = await aconnect(self.config.dsn, "stop")
-            async with conn:
+        with contextlib.suppress(psycopg.Error, OSError, TimeoutError):
+            async with asyncio.timeout(GOODBYE), await aconnect(self.config.dsn, "stop") as conn:
+                await self.line.tell(conn)
                 await self.member.leave(conn)
         log.info("worker %s stopped", self.member.id)
 
-    async def _keep(self, role: str, work: Work, over: asyncio.Event) -> None:
-        """Carry out one part on a connection of its own until `over`; a lost connection is replaced."""
-        async with contextlib.aclosing(sessions(self.config.dsn, role, over)) as connections:
-            async for conn in connections:
-                try:
-                    await work(conn)
-                except (psycopg.Error, TimeoutError, OSError) as error:
-                    log.warning("%s: %s", role, str(error).splitlines()[0] if str(error) else type(error).__name__)
-                except Exception:
-                    log.exception("%s failed; it goes on with a new connection", role)
-                if not over.is_set():
-                    await asyncio.sleep(0.05)
+    async def _keep_starts(self) -> None:
+        await self.starts.needed.wait()  # most workers never need that connection
+        await keep(self.config.dsn, "begin", self.starts.write, self._over)
 
     async def _slot(self) -> None:
         slot = asyncio.current_task()
@@ -170,9 +161,14 @@ class Worker:
                 breath = monotonic() + BREATH
             lane, task = await self.board.next()
             began = monotonic()
+            if began > self.member.sure_until:
+                self.board.done(lane)
+                self._back(lane, task, HandBack())
+                continue
             outcome: Outcome = HandBack()
             try:
-                outcome = await self.runner.run(task, slot)
+                starts = self.permits.starts if lane.gate.rated or task.limit_keys else None
+                outcome = await self.runner.run(task, slot, starts)
             except asyncio.CancelledError:
                 if self._closing:
                     raise
@@ -181,15 +177,26 @@ class Worker:
             finally:
                 now = monotonic()
                 self.board.done(lane, now - began)
-                self.permits.ended(lane, task)
+                lane.timings.left -= 1
+                if lane.timings.left <= 0:
+                    lane.timings.note(self.line.clock.waited(task.scheduled_at, began), now - began)
+                self.permits.ended(lane, task, now)
                 self._record(lane, task, outcome)
 
-    async def _may_start(self, task: Task) -> bool:
+    async def _may_start(self, run: Run) -> bool:
+        """Say of a run that it begins, where somebody must know; then its permits must still be good."""
+        task = run.task
+        suspect = task.attempts >= task.max_attempts and run.suspect
+        unheard = suspect or self.starts.waited(monotonic() - run.started_at)
+        if (unheard and not await self.starts.begin(task, suspect=suspect)) or self.stopping.is_set():
+            return False
+        if run.kind != "process" and monotonic() - run.started_at < PROMPT:
+            return True
         return await self.permits.confirm(self.board.lanes[task.queue], task)
 
     def _back(self, lane: Lane, task: Task, outcome: Outcome) -> None:
         """Let a task go back that has not started."""
-        self.permits.ended(lane, task, started=False)
+        self.permits.ended(lane, task, monotonic(), started=False)
         self._record(lane, task, outcome)
 
     def _record(self, lane: Lane, task: Task, outcome: Outcome) -> None:
@@ -200,9 +207,17 @@ class Worker:
         settled = judge(task, lane.settings, outcome)
         self.settler.add(task, settled)
         if settled.error is not None:
-            log.warning("task %s (%s) %s: %s", task.id, task.task, settled.status, settled.error)
+            about = {"task_id": task.id, "task": task.task, "queue": task.queue, "attempt": task.attempts}
+            log.warning("task %s (%s) %s: %s", task.id, task.task, settled.status, settled.error, extra=about)
         if settled.due is not None or settled.after is not None:
             self.line.expect(lane, settled, self.config.flush)
+
+    def _hand_all_back(self) -> None:
+        """Hand back whatever has not started; what is not ours any more is refused."""
+        for lane, task in self.permits.withdraw():
+            self._back(lane, task, HandBack())
+        for lane in self.board.lanes.values():
+            self._hand_back(lane)
 
     def _hand_back(self, lane: Lane) -> None:
         while lane.buffer:
@@ -237,16 +252,18 @@ class Worker:
         return resting and not self.runner.running and not self.settler.backlog
 
     def _heard(self, kind: str, rest: str) -> None:
-        """Take a note of the doorbell."""
+        """Take a note of the doorbell; any login of the database can write one, so it may say anything."""
         if kind == "ring":
             self.line.stir(rest)
         elif kind == "settings":
             self.line.reload()
         elif kind == "closed":
             seconds, _, queue = rest.partition(":")
-            self.line.close(queue, float(seconds))
-        elif kind == "cancel" and rest.isdigit():
-            self._cancel(int(rest))
+            self.line.close(queue, read_seconds(seconds))
+        elif kind == "cancel":
+            named, _, proof = rest.partition(":")
+            if task_id := read_id(named):
+                self._cancel(task_id, proof)
 
     def _known(self) -> list[int]:
         """Return the ids of all tasks this process holds."""
@@ -256,8 +273,10 @@ class Worker:
     def _runs(self) -> list[Task]:
         return [run.task for run in self.runner.running.values()]
 
-    def _cancel(self, task_id: int) -> None:
-        if run := self.runner.running.get(task_id):
+    def _cancel(self, task_id: int, proof: str | None = None) -> None:
+        """Let go of a task; end its run where the proof is right (None: the database itself says so)."""
+        run = self.runner.running.get(task_id)
+        if run is not None and proof in {None, run.task.cancel_proof}:
             run.end("cancel")
         for lane in self.board.lanes.values():
             for task in [task for task in lane.buffer if task.id == task_id]:
@@ -270,6 +289,8 @@ class Worker:
         loop = asyncio.get_running_loop()
 
         def heard(pulse: Pulse) -> None:
+            if pulse.alive:
+                self.member.heard_of(pulse.asked_at)  # at once: a handler may block the loop
             with contextlib.suppress(RuntimeError):  # the loop has ended: nobody is left to tell
                 loop.call_soon_threadsafe(self._pulse, pulse)
 
@@ -285,6 +306,7 @@ class Worker:
 
     def _pulse(self, pulse: Pulse) -> None:
         if not pulse.alive and not self.stopping.is_set() and self.member.was_declared_dead():
+            self._hand_all_back()
             self.line.stir()
         for task_id in pulse.cancelled:
             self._cancel(task_id)
@@ -292,35 +314,3 @@ class Worker:
             run = self.runner.running.get(task.id)
             if run is not None and run.task is task and not run.context.completed:
                 run.end("lost")
-
-    def _check_keys(self) -> None:
-        for name in self.app.key_limits:
-            if not self.config.redis_url:
-                raise ConfigError(f"limit {name!r} needs Redis: give --redis-url or PGQ_REDIS_URL")
-
-    def _lane(self, settings: Settings) -> Lane:
-        gate = Gate(own_limit(self.config.limit_prefix, settings), mark_of(self.member.name))
-        if gate.limited and not self.config.redis_url:  # better no worker than one that overruns somebody's server
-            raise ConfigError(
-                f"queue {settings.name!r} is limited, which needs Redis: give --redis-url or PGQ_REDIS_URL"
-            )
-        names = [name for name, handler in self.app.handlers.items() if handler.function.queue == settings.name]
-        if any(self.app.handlers[name].function.kind == "process" for name in names) and not self.app.path:
-            raise ConfigError("process handlers need the app's import path: App(path='package.module:app')")
-        return Lane(settings, names, gate, self.config.concurrency, self.config.batch)
-
-
-async def _end(parts: Iterable[asyncio.Task[None]]) -> None:
-    """Cancel tasks until they have ended: a library in between may swallow a cancellation (wait_for did until 3.12)."""
-    left = set(parts)
-    while left:
-        for part in left:
-            part.cancel()
-        _, left = await asyncio.wait(left, timeout=0.2)
-    await asyncio.gather(*parts, return_exceptions=True)
-
-
-async def _until(reached: Callable[[], bool], seconds: float) -> None:
-    ends = monotonic() + seconds
-    while not reached() and monotonic() < ends:  # noqa: ASYNC110 - only at shutdown
-        await asyncio.sleep(0.01)

@@ -9,17 +9,25 @@ from typing import Any
 
 import click
 
+from pgq.cli.alerts import alerts
+from pgq.cli.audit import audit
+from pgq.cli.check import check
+from pgq.cli.dashboard import dashboard
 from pgq.cli.dead import dead
 from pgq.cli.demo import demo
 from pgq.cli.enqueue import enqueue
 from pgq.cli.failure import INTERRUPTED, sentence
-from pgq.cli.health import doctor, stats
+from pgq.cli.health import doctor
 from pgq.cli.limits import limits
 from pgq.cli.queues import queues
 from pgq.cli.schema import migrate
 from pgq.cli.servers import down, up
+from pgq.cli.sql import sql
+from pgq.cli.stats import stats
 from pgq.cli.tasks import tasks
+from pgq.cli.top import top
 from pgq.cli.worker import worker
+from pgq.cli.workers import workers
 from pgq.version import __version__
 
 
@@ -55,11 +63,15 @@ def cli() -> None:
       pgq worker shop.tasks:app                 run the tasks of an app
       pgq enqueue email send_email '{"to": "ada@example.org"}'
       pgq stats                                 what waits, runs, ended
+      pgq dashboard                             the same and more, live in a browser
       pgq doctor                                what is wrong, and what to do about it
     """
 
 
-for command in (up, down, demo, migrate, worker, enqueue, tasks, dead, queues, limits, stats, doctor):
+for command in (
+    up, down, demo, migrate, worker, enqueue, tasks, dead, queues, limits, workers, stats, top, dashboard,
+    sql, audit, check, alerts, doctor,
+):  # fmt: skip
     cli.add_command(command)
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import click
 
 from pgq.cli.failure import check_dsn, connecting
-from pgq.cli.options import dsn_option
+from pgq.cli.options import FiniteRange, dsn_option
 from pgq.config import Config
 
-_above_zero = click.FloatRange(min=0, min_open=True)
+_above_zero = FiniteRange(min=0, min_open=True)
 
 
 @click.command()

@@ -49,6 +49,7 @@ def enqueue(
     """
     from pgq.db import Call, run
     from pgq.options import Options
+    from pgq.trace import current
 
     options = Options(**{**chosen, "limit_key": chosen["limit_key"] or None})
     values = {
@@ -56,6 +57,7 @@ def enqueue(
         "task": task,
         "payload": sys.stdin.read() if payload == "-" else payload,
         **options.values(),
+        "trace": current(),
         "unique_key": unique_key,
         "on_conflict": on_conflict,
     }

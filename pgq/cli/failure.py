@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,10 +10,10 @@ from typing import IO, Any
 import click
 
 from pgq.errors import ConfigError, PgqError
+from pgq.redact import first_line, without_passwords
 
 INTERRUPTED = 130  # what shells expect after ^C
 _NO_SCHEMA = {"3F000", "42P01", "42703", "42883"}  # undefined schema, table, column, function
-_PASSWORDS = (r"://[^/@:]*:(.*)@", r"password\s*=\s*('(?:[^'\\]|\\.)*'|[^\s&]+)")
 
 
 class Failure(click.ClickException):
@@ -67,21 +66,3 @@ def check_dsn(dsn: str) -> None:
             "the DSN cannot be read: write postgresql://user:password@host:5432/database,"
             " special characters of the password as %XX"
         ) from None
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message, or its type when it has none."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
-def without_passwords(text: str, dsn: str) -> str:
-    """Return `text` without any part of the password in `dsn`, wherever a misread DSN has put it."""
-    from urllib.parse import unquote
-
-    for pattern in _PASSWORDS:
-        for found in re.finditer(pattern, dsn):
-            secret = found[1].strip("'")
-            pieces = {secret, unquote(secret), *re.split(r"[@:/?#]", secret)}
-            for piece in sorted(filter(None, pieces), key=len, reverse=True):
-                text = re.sub(rf"(?<!\w){re.escape(piece)}(?!\w)", "***", text)
-    return text

@@ -60,7 +60,8 @@ def list_limits(keys: int, as_json: bool, dsn: str | None) -> None:
     """
     from dataclasses import asdict
 
-    from pgq.cli.rows import LimitRow, fetch
+    from pgq.cli.rows import fetch
+    from pgq.rows import LimitRow
 
     with database(dsn) as conn:
         found = fetch(conn, LimitRow, "list_limits", {"name": None, "keys": keys})
@@ -131,9 +132,30 @@ def echo_limit(conn: Connection, name: str, *, as_json: bool) -> None:
     """Print one limit. Raises Failure when there is none of that name."""
     from dataclasses import asdict
 
-    from pgq.cli.rows import LimitRow, fetch
+    from pgq.cli.rows import fetch
+    from pgq.rows import LimitRow
 
     found = fetch(conn, LimitRow, "list_limits", {"name": name, "keys": 1})
     if not found:
         raise Failure(f"no limit {name!r}, or nobody used it lately: see `pgq limits list`")
     (echo_json if as_json else echo_facts)(asdict(found[0]))
+
+
+@limits.command("acl")
+@click.option("--user", default="pgq", show_default=True, help="What the user is called.")
+def acl(user: str) -> None:
+    """Print the Redis user that limits need.
+
+    It is a line of an ACL file, for a user that may run the commands of the limits, on keys that begin with pgq:
+    (or PGQ_LIMIT_PREFIX), and nothing more. Put a password in place of PASSWORD.
+
+    \b
+    Examples:
+      pgq limits acl >> users.acl
+    """
+    import os
+
+    from pgq.acl import line
+    from pgq.config import Config
+
+    click.echo(line(Config.load(os.environ).limit_prefix, user))

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import datetime
+from typing import Any
 
 import click
 
+from pgq.errors import InvalidOption
+from pgq.scale import Span
+
 _UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
+
+
+class FiniteRange(click.FloatRange):
+    """A number within bounds; click's own takes NaN for one, which is neither below nor above any bound."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number. Raises BadParameter."""
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is no finite number.", param, ctx)
+        return number
 
 
 def dsn(text: str) -> str:
@@ -68,3 +84,11 @@ def moment(text: str) -> datetime:
     if when.utcoffset() is None:
         raise click.BadParameter(f"{text!r} has no time zone: end it with Z, or with +02:00.")
     return when
+
+
+def span(text: str | Span) -> Span:
+    """Return the number of processes that 4 or 2..16 stands for. Raises BadParameter."""
+    try:
+        return text if isinstance(text, Span) else Span.parse(text)
+    except InvalidOption as error:
+        raise click.BadParameter(f"{error}.") from None

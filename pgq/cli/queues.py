@@ -14,7 +14,7 @@ from pgq.cli.settings import change, echo_queues
 if TYPE_CHECKING:
     from psycopg import Connection
 
-    from pgq.cli.rows import LimitRow, QueueRow
+    from pgq.rows import LimitRow, QueueRow
 
 LIVE = ("paused", "paused_at", "updated_at")  # no settings, so nothing that code declares
 
@@ -33,12 +33,13 @@ def queues() -> None:
 
 @queues.command()
 @click.argument("app", metavar="MODULE:APP")
+@click.option("--alerts", is_flag=True, help="The queue of alerts too, for workers with --alerts.")
 @dsn_option
-def sync(app: str, dsn: str | None) -> None:
+def sync(app: str, alerts: bool, dsn: str | None) -> None:
     """Write the queues and limits that an app declares, and say what changed.
 
     What was changed live since (by `pgq queues set` or `pgq limits set`) stays, unless its declaration changed too.
-    Workers do the same when they start.
+    Workers do the same when they start; those that are only of the role pgq_worker may not, and wait for this.
 
     \b
     Examples:
@@ -46,6 +47,10 @@ def sync(app: str, dsn: str | None) -> None:
       pgq queues sync shop.tasks                the app is named "app"
     """
     declared = load(app)
+    if alerts:
+        from pgq.alerts.deliver import attach
+
+        attach(declared, dsn or "")
     with database(dsn) as conn, conn.transaction():
         before = _settings(conn)
         written = declared.declare(conn)
@@ -59,7 +64,8 @@ def sync(app: str, dsn: str | None) -> None:
 
 def _settings(conn: Connection) -> dict[str, QueueRow | LimitRow]:
     """Return the settings of every queue by its name, and of every kind of keys as `limit <kind>`."""
-    from pgq.cli.rows import LimitRow, QueueRow, fetch
+    from pgq.cli.rows import fetch
+    from pgq.rows import LimitRow, QueueRow
 
     found = fetch(conn, LimitRow, "list_limits", {"name": None, "keys": 0})
     kinds = {f"limit {row.name}": row for row in found if row.key is None}
@@ -167,7 +173,8 @@ def resume(queue: str, dsn: str | None) -> None:
 
 
 def _steer(query: str, queue: str, dsn: str | None) -> None:
+    from pgq.audit import whoami
     from pgq.db import Call, run
 
     with database(dsn) as conn:
-        run(conn, Call(query, {"queue": queue}))
+        run(conn, Call(query, {"queue": queue, "actor": whoami()}))

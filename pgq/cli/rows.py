@@ -69,58 +69,8 @@ class DeadRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Picked:
-    """A dead letter that a replay takes."""
-
-    id: int
-    queue: str
-    task: str
-    died_at: datetime
-    last_error: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class QueueRow:
-    """A queue and its settings; durations are seconds."""
-
-    name: str
-    concurrency: int | None
-    rate_max: int | None
-    rate_per: float | None
-    timeout: float
-    max_attempts: int
-    backoff: str
-    delay: float
-    max_delay: float
-    jitter: float
-    keep_dead: bool
-    retention: float
-    on_limiter_down: str
-    paused: bool
-    paused_at: datetime | None
-    updated_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class LimitRow:
-    """A limit of a queue or of a key, and where it was when it was seen; a kind of keys has neither key nor usage."""
-
-    name: str
-    kind: str
-    key: str | None
-    rate_max: int | None
-    rate_per: float | None
-    concurrency: int | None
-    used: int | None
-    running: int | None
-    throttled_until: datetime | None
-    denied: int | None
-    seen_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
 class StatsRow:
-    """The health of a queue; what ended counts the last 24 hours."""
+    """The health of a queue; what ended counts the last 24 hours, rates are tasks per second, times seconds."""
 
     queue: str
     pending: int
@@ -132,3 +82,117 @@ class StatsRow:
     retried: int
     oldest_due_age: float | None
     paused: bool
+    due: int
+    throttled: int
+    throttled_until: datetime | None
+    wait_p50: float | None
+    wait_p95: float | None
+    run_p50: float | None
+    run_p95: float | None
+    arrived_1m: float | None
+    arrived_5m: float | None
+    arrived_60m: float | None
+    served_1m: float | None
+    served_5m: float | None
+    served_60m: float | None
+    estimated: bool
+    seen_at: datetime | None
+
+    @property
+    def state(self) -> str:
+        """Whether it is paused, held back by its limit, or works."""
+        if self.paused:
+            return "paused"
+        return "throttled" if self.throttled_until is not None else ""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRow:
+    """A worker process; `silent_for` is seconds.
+
+    `supervisor` is the parent that keeps `scale` processes (4, or by need 2..16), of which there are `processes` now.
+    """
+
+    id: int
+    name: str
+    host: str
+    pid: int
+    queues: list[str]
+    concurrency: int
+    running: int
+    stopping: bool
+    version: str
+    started_at: datetime
+    heartbeat_at: datetime
+    silent_for: float
+    alive: bool
+    supervisor: str | None
+    scale: str | None
+    processes: int
+
+    @property
+    def of(self) -> str:
+        """How many processes its supervisor has of how many it may have; empty without one."""
+        return f"{self.processes} of {self.scale}" if self.scale else ""
+
+    @property
+    def state(self) -> str:
+        """Whether it works, is about to end, or has not been heard of."""
+        if not self.alive:
+            return "silent"
+        return "stopping" if self.stopping else "alive"
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRow:
+    """A failed attempt of a task."""
+
+    attempt: int
+    worker: str | None
+    started_at: datetime | None
+    ended_at: datetime
+    error: str
+    traceback: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RuleRow:
+    """A rule of alerts, and how many things it finds now; `targets` is None for all."""
+
+    name: str
+    targets: list[str] | None
+    firing: int
+    ran_at: datetime | None
+    took: float
+    error: str | None
+    query: str
+
+
+@dataclass(frozen=True, slots=True)
+class TargetRow:
+    """A target of alerts, and how its notes fared; `settings` name variables, and hold no secret."""
+
+    name: str
+    kind: str
+    settings: dict[str, Any]
+    sent_at: datetime | None
+    waiting: int
+    last_error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AlertRow:
+    """Something that fired; `lasted` is seconds until it recovered, None while it has not."""
+
+    id: int
+    rule: str
+    key: str
+    message: str
+    fired_at: datetime
+    recovered_at: datetime | None
+    lasted: float | None
+    told_at: datetime | None
+    notes: int
+    sent: int
+    attempts: int
+    last_error: str | None

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pgq.cli.failure import Failure, check_dsn, connecting, first_line
+from pgq.cli.failure import Failure, check_dsn, connecting
 from pgq.config import Config
 from pgq.errors import PgqError
+from pgq.redact import first_line
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -72,8 +73,18 @@ def session(dsn: str) -> Iterator[Connection]:
 
 @contextmanager
 def database(dsn: str | None) -> Iterator[Connection]:
-    """Open a connection to the database that the command's --dsn and the environment say."""
-    with session(configure(dsn).dsn) as conn:
+    """Open a connection to the database that the command's --dsn and the environment say.
+
+    Raises SchemaError when its schema is newer than this version.
+    """
+    from pgq.connect import connect_and_ask
+    from pgq.migrate import NEEDED, refuse_newer
+
+    chosen = configure(dsn).dsn
+    with connecting(chosen):
+        conn, needed = connect_and_ask(chosen, "cli", NEEDED)
+    with conn:
+        refuse_newer(needed)
         yield conn
 
 

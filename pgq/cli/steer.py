@@ -28,9 +28,10 @@ def each(conn: Connection, query: str, ids: Iterable[int], words: Callable[[str]
 
 def steer(conn: Connection, query: str, task_id: int) -> str:
     """Carry out a statement for one task and return the text it answers with, empty without a row."""
+    from pgq.audit import whoami
     from pgq.db import Call, run
 
-    rows = run(conn, Call(query, {"id": task_id}))
+    rows = run(conn, Call(query, {"id": task_id, "actor": whoami()}))
     return rows[0][0] if rows else ""
 
 

@@ -30,15 +30,26 @@ def embedded_servers(redis_url: str) -> embedded.Servers:
 @contextmanager
 def prepared(dsn: str) -> Iterator[psycopg.Connection]:
     """Open the database, ready for a fresh run. Raises ConfigError when it is in use by a demo or an application."""
-    with connect(dsn, "demo") as conn:
-        if conn.execute("select pg_try_advisory_lock(hashtext(%s))", (NAME,)).fetchone() == (False,):
-            raise ConfigError("another demo is running in this database")
+    with alone(dsn), connect(dsn, "demo") as conn:
         migrate(conn)
         with conn.transaction():
             refuse_a_real_application(conn)
             start_over(conn)
             app.declare(conn)
         yield conn
+
+
+@contextmanager
+def alone(dsn: str) -> Iterator[None]:
+    """Keep other demos out of the database meanwhile. Raises ConfigError when one is there.
+
+    The lock is that of an open transaction: a pooler would give a session, and its locks, to the next who asks.
+    """
+    with connect(dsn, "demo lock") as conn:
+        conn.execute("begin")
+        if conn.execute("select pg_try_advisory_xact_lock(hashtext(%s))", (NAME,)).fetchone() == (False,):
+            raise ConfigError("another demo is running in this database")
+        yield
 
 
 def refuse_a_real_application(conn: psycopg.Connection) -> None:

@@ -21,6 +21,7 @@ import psycopg
 
 from pgq.config import Config
 from pgq.demo.app import app
+from pgq.scale import Span
 from pgq.supervisor import Supervisor
 from pgq.worker import Worker
 
@@ -49,6 +50,8 @@ def running(environment: Mapping[str, str], log: Path) -> Iterator[subprocess.Po
         yield supervisor
     finally:
         _stop(supervisor)
+        if supervisor.stdin is not None:
+            supervisor.stdin.close()
 
 
 def _stop(supervisor: subprocess.Popen[bytes]) -> None:
@@ -85,7 +88,7 @@ def _workers(conn: psycopg.Connection, supervisor: int) -> list[Victim]:
 def supervise() -> int:
     """Be the supervisor."""
     threading.Thread(target=_end_with_the_demo, daemon=True).start()
-    return Supervisor([*COMMAND, "one"], PROCESSES, Config.load(), list(app.queues)).run()
+    return Supervisor([*COMMAND, "one"], Span(PROCESSES, PROCESSES), Config.load(), list(app.queues)).run()
 
 
 def _end_with_the_demo() -> None:

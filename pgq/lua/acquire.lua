@@ -69,6 +69,10 @@ local function comes_back(limit, units, priority, denied)
     limit.front = first + step
     -- Every turn has an owner already: whoever keeps losing its own leaves more and more of them alone, for a while.
     local at = first + math.min(step * (2 ^ (math.min(denied, 8) - 1) - 1), 5000000)
+    if denied > 1 and not limit.max then -- nobody knows when a task ends: those who come by to see come together
+      local grid = 2 ^ math.floor(math.log(math.min(step / 16, 300000)) / math.log(2))
+      at = math.ceil(at / grid) * grid
+    end
     limit.turns = math.max(limit.turns, at)
     return at
   end

@@ -5,19 +5,27 @@
 --                  permit#n -> the same for those of its tasks that ended before the others
 --   running  zset  permit -> when its hold lapses unless it is renewed
 --   book     hash  w, r: units in the window and tasks running; w:<permit>, r:<permit>: those of one permit;
---                  s:<permit>: when it was granted (not by force); e:<permit>: its units under names of their own;
+--                  s:<permit>: when it was granted (not by force); b:<permit>: all of it has begun;
+--                  e:<permit>: its units under names of their own;
 --                  now: the clock last seen;
 --                  last: no hold lapses later; until: paused till then;
 --                  took: how long a task holds its permit, smoothed;
 --                  t<priority>: when the last task of that priority was told to come back; turns: nobody was told later
--- A permit may be used until granted + slack, so its units stay in the window `per` after that moment (or after its
--- end): no stretch of `per` holds more than `max` starts, wherever it begins. Every change is absolute ("this permit
--- runs 2"), never a step, so that saying it twice changes nothing.
+-- A permit should be used until granted + slack, so its units stay in the window `per` after that moment (or after its
+-- end): no stretch of `per` holds more than `max` starts, wherever it begins. Its holder may be stopped when it has just
+-- looked at the clock, and start something later than that. So while a permit is held, its units leave only when the
+-- holder has said that all of it has begun, and until when at the latest; they count from there where that was late.
+-- Every change is absolute ("this permit runs 2"), never a step, so that saying it twice changes nothing.
 -- A verb reads each limit once (refresh), works on what it read, and writes the sums once (tidy).
 
 local SUMS = { w = 'used', r = 'busy' }
 local ZSETS = { w = 'window', r = 'running' }
 local TAILS = { 't0', 't1', 't2', 't3', 't4', 't5', 't6', 't7', 't8', 't9', 't10' }
+
+-- The moment that is some microseconds ago; nil for ''.
+local function back(now, ago)
+  return ago ~= '' and now - tonumber(ago) or nil
+end
 
 local function exact(number)
   return string.format('%.0f', number)
@@ -31,12 +39,25 @@ local function clock(given)
   return tonumber(time[1]) * 1000000 + tonumber(time[2])
 end
 
+-- A setting as a whole number, nil for ''. Anything else is an error, before anything of its limit is written.
+local function number(word)
+  local found = tonumber(word)
+  if found and found >= 0 and found <= 9007199254740992 and found % 1 == 0 then
+    return found
+  elseif word ~= '' then
+    error('a setting must be a whole number up to 2^53, got ' .. string.format('%q', tostring(word)), 0)
+  end
+end
+
 -- The limit whose keys begin at KEYS[k] and whose settings at ARGV[a]: max, per, slack, slots; '' means none.
 local function limit_at(k, a)
+  if not number(ARGV[2]) then
+    error('the ttl of a hold is wanted', 0)
+  end
   return {
     window = KEYS[k], running = KEYS[k + 1], book = KEYS[k + 2],
-    max = tonumber(ARGV[a]), per = tonumber(ARGV[a + 1]) or 0, slack = tonumber(ARGV[a + 2]) or 0,
-    slots = tonumber(ARGV[a + 3]),
+    max = number(ARGV[a]), per = number(ARGV[a + 1]) or 0, slack = number(ARGV[a + 2]) or 0,
+    slots = number(ARGV[a + 3]),
   }
 end
 
@@ -59,11 +80,33 @@ local function drop(limit, kind, permit)
   local field, sum = kind .. ':' .. permit, SUMS[kind]
   redis.call('ZREM', limit[ZSETS[kind]], permit)
   limit[sum] = math.max(limit[sum] - noted(limit, field), 0)
-  redis.call('HDEL', limit.book, field, (kind == 'r' and 's:' or 'e:') .. permit)
+  if kind == 'r' then
+    redis.call('HDEL', limit.book, field, 's:' .. permit, 'b:' .. permit)
+  else
+    redis.call('HDEL', limit.book, field, 'e:' .. permit)
+  end
+end
+
+-- Whether something may still start under a permit: it was granted, and its holder has not said that all has begun.
+local function open(limit, permit)
+  local known = redis.call('HMGET', limit.book, 's:' .. permit, 'b:' .. permit)
+  return known[1] and not known[2]
+end
+
+-- Keep a permit whose time has run out, where something may still start under it; returns whether its units stay.
+local function kept(limit, kind, permit, now)
+  local counts = limit.max and open(limit, permit) and tonumber(redis.call('ZSCORE', limit.window, permit) or nil)
+  local lapses = counts and tonumber(redis.call('ZSCORE', limit.running, permit) or nil)
+  if not lapses then
+    return false
+  end
+  local from = math.min(lapses, now) -- who was silent for its lease counts as dead, and starts nothing after that
+  redis.call('ZADD', limit.window, exact(math.max(from, counts)), permit)
+  return kind == 'w'
 end
 
 -- Drop what has a kind's score up to `upto`.
-local function lapse(limit, kind, upto)
+local function lapse(limit, kind, upto, now)
   local sum, zset = SUMS[kind], limit[ZSETS[kind]]
   if limit[sum] == 0 then
     return
@@ -73,7 +116,9 @@ local function lapse(limit, kind, upto)
     limit[sum] = 0 -- that key was evicted or deleted: what it summed up to must not stay for ever
   elseif tonumber(oldest[2]) <= upto then
     for _, permit in ipairs(redis.call('ZRANGEBYSCORE', zset, '-inf', exact(upto))) do
-      drop(limit, kind, permit)
+      if not kept(limit, kind, permit, now) then
+        drop(limit, kind, permit)
+      end
     end
   end
 end
@@ -107,10 +152,10 @@ local function refresh(limit, now)
   if now < seen then
     step_back(limit, seen - now)
   end
+  lapse(limit, 'r', now, now)
   if limit.max then
-    lapse(limit, 'w', now - limit.per - 1)
+    lapse(limit, 'w', now - limit.per - 1, now)
   end
-  lapse(limit, 'r', now)
 end
 
 -- How many units and how many tasks it would let start now.
@@ -170,16 +215,27 @@ local function renewed(limit, permit, now)
 end
 
 -- The part of a report that is about the window. While tasks of the permit run, a unit above one for each of them is
--- of a task that has ended: it counts from that end, under a name of its own, and waits for none of the others.
-local function settle(limit, permit, units, count, over)
-  local began = tonumber(redis.call('ZSCORE', limit.window, permit) or nil)
-  if not began then
+-- of a task that has ended: it counts from that end, under a name of its own, and waits for none of the others. Where
+-- `over` is nil, none has ended. All that was not given back had begun at `begun`; nil: perhaps not all, or late.
+local function settle(limit, permit, units, count, over, begun)
+  local counts = tonumber(redis.call('ZSCORE', limit.window, permit) or nil)
+  if not counts then
     return
+  end
+  local latest = counts -- whatever has ended had begun by then
+  if begun then
+    counts = math.max(counts, begun)
+    latest = counts
+    if count > 0 and open(limit, permit) then
+      redis.call('HSET', limit.book, 'b:' .. permit, 1)
+    end
+  elseif open(limit, permit) then
+    latest = math.huge
   end
   local apart = noted(limit, 'e:' .. permit)
   local left = math.min(noted(limit, 'w:' .. permit), math.max(units - apart, 0))
-  local ended = math.min(began, over)
-  if count > 0 and left > count then
+  local ended = math.min(latest, over or counts)
+  if over and count > 0 and left > count then
     apart = apart + left - count
     local name = permit .. '#' .. exact(apart)
     put(limit, 'w', name, noted(limit, 'w:' .. name) + left - count, ended)
@@ -187,7 +243,7 @@ local function settle(limit, permit, units, count, over)
     left = count
   end
   if left > 0 then
-    put(limit, 'w', permit, left, count > 0 and began or ended)
+    put(limit, 'w', permit, left, count > 0 and counts or ended)
   else
     drop(limit, 'w', permit)
   end
@@ -195,8 +251,8 @@ end
 
 -- Bring a permit down to the `units` it used and the `count` it still runs; nothing here ever raises either. The last of
 -- its tasks that ended did so at `over`: what a report takes to arrive costs no share of the rate.
-local function report(limit, permit, units, count, over)
-  settle(limit, permit, units, count, over)
+local function report(limit, permit, units, count, over, begun)
+  settle(limit, permit, units, count, over, begun)
   if count > 0 then
     local lapses = tonumber(redis.call('ZSCORE', limit.running, permit) or nil)
     if lapses and count < noted(limit, 'r:' .. permit) then
@@ -246,7 +302,7 @@ local function tidy(limit, now, ttl)
     'HSET', limit.book, 'w', exact(limit.used), 'r', exact(limit.busy), 'last', exact(limit.last), 'turns', exact(limit.turns)
   )
   -- A caller with a shorter ttl must not let the holds of another expire.
-  life = math.max(life, limit.per + limit.slack, ttl, limit.last - now) + 1000000
+  life = math.max(life, limit.per + math.max(limit.slack, ttl, limit.last - now)) + 1000000
   life = exact(math.ceil(life / 1000))
   redis.call('PEXPIRE', limit.book, life)
   for kind, sum in pairs(SUMS) do

@@ -1,7 +1,7 @@
 -- take: permits for a queue's next claim: as many of `want` as fit now, all under one id.
 -- KEYS     window, running, book, born
 -- ARGV     now ('': the server's clock), ttl of a hold, max, per, slack, slots, id, want,
---          then permits to bring up to date first, as `report` does: id, units, running, ago, id, …
+--          then permits to bring up to date first, as `report` does: id, units, running, ended, begun, id, …
 -- returns  granted, microseconds until asking again makes sense (-1: when a task ends), what was short:
 --          '' (nothing), 'rate', 'concurrency', 'paused', 'forgotten' (this server has lost its memory: say `hold`);
 --          and where nothing was, how many more could have been had
@@ -9,11 +9,12 @@
 local now, ttl, id, want = clock(ARGV[1]), tonumber(ARGV[2]), ARGV[7], tonumber(ARGV[8])
 local limit = limit_at(1, 3)
 refresh(limit, now)
-for i = 9, #ARGV, 4 do
-  report(limit, ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2]), now - tonumber(ARGV[i + 3]))
+for i = 9, #ARGV, 5 do
+  local units, running = tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])
+  report(limit, ARGV[i], units, running, back(now, ARGV[i + 3]), back(now, ARGV[i + 4]))
 end
 if limit.max and #ARGV > 8 then
-  lapse(limit, 'w', now - limit.per - 1) -- what ended a whole window ago, and nobody had said so
+  lapse(limit, 'w', now - limit.per - 1, now) -- what ended a whole window ago, and nobody had said so
 end
 
 local function taken()

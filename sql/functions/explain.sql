@@ -7,13 +7,20 @@
 
 create or replace function pgq.explain(task_id bigint) returns text
 language plpgsql stable
+set search_path = pg_catalog, pgq, pg_temp
 as $$
 declare
   t pgq.tasks;
 begin
-  select * into t from pgq.tasks as those where those.id = explain.task_id;
+  -- By name, so that who may not read payloads may ask.
+  select x.id, x.queue, x.task, x.status, x.priority, x.scheduled_at, x.started_at, x.completed_at, x.worker_id, x.attempts,
+         x.max_attempts, x.timeout, x.cancel_requested, x.limit_keys, x.throttled_by, x.last_error
+  into t.id, t.queue, t.task, t.status, t.priority, t.scheduled_at, t.started_at, t.completed_at, t.worker_id, t.attempts,
+       t.max_attempts, t.timeout, t.cancel_requested, t.limit_keys, t.throttled_by, t.last_error
+  from pgq.tasks as x
+  where x.id = explain.task_id;
   if not found then
-    raise exception using errcode = 'PQ004', message = format('no task %s', explain.task_id);
+    raise exception using errcode = 'PQ004', message = format('no task %s', coalesce(explain.task_id::text, 'null'));
   end if;
   return case t.status
     when 'pending' then pgq.explain_waiting(t)
@@ -32,6 +39,7 @@ end;
 
 create or replace function pgq.explain_ended(t pgq.tasks) returns text
 language sql stable
+set search_path = pg_catalog, pgq, pg_temp
 as $$
   select concat_ws(': ',
     t.status || ' at ' || pgq.spoken(t.completed_at)
@@ -41,6 +49,7 @@ $$;
 
 create or replace function pgq.explain_running(t pgq.tasks) returns text
 language sql stable
+set search_path = pg_catalog, pgq, pg_temp
 as $$
   select concat_ws(', ',
     format('running since %s, attempt %s of %s', pgq.spoken(t.started_at), t.attempts, t.max_attempts),
@@ -48,7 +57,7 @@ as $$
     case when t.cancel_requested then 'asked to stop' end,
     case
       when w.id is null then 'which is gone: the task will be given back'
-      when greatest(w.heartbeat_at, pg_postmaster_start_time()) + w.lease * interval '1 second' < clock_timestamp()
+      when greatest(w.heartbeat_at, case when pg_postmaster_start_time() < clock_timestamp() then pg_postmaster_start_time() end) + w.lease * interval '1 second' < clock_timestamp()
         then format('silent since %s, past its lease of %s s: the task will be given back',
                     pgq.spoken(w.heartbeat_at), w.lease)
       when t.started_at + t.timeout * interval '1 second' < clock_timestamp()
@@ -60,6 +69,7 @@ $$;
 
 create or replace function pgq.explain_waiting(t pgq.tasks) returns text
 language plpgsql stable
+set search_path = pg_catalog, pgq, pg_temp
 as $$
 declare
   lane pgq.queues;
@@ -69,13 +79,14 @@ begin
     when lane.name is null then format('queue %s is gone', t.queue)
     when lane.paused_at is not null then format('queue %s is paused since %s', t.queue, pgq.spoken(lane.paused_at))
     when t.scheduled_at > clock_timestamp() then pgq.explain_later(t)
-    else coalesce(pgq.explain_busy(t.queue), pgq.explain_limited(t.queue, t.limit_keys), pgq.explain_place(t))
+    else coalesce(pgq.explain_busy(t.queue, t.task), pgq.explain_limited(t.queue, t.limit_keys), pgq.explain_place(t))
   end;
 end
 $$;
 
 create or replace function pgq.explain_later(t pgq.tasks) returns text
 language sql stable
+set search_path = pg_catalog, pgq, pg_temp
 as $$
   select case
     when t.throttled_by is not null
@@ -87,20 +98,26 @@ as $$
   end
 $$;
 
--- Why nobody is there to run a due task of this queue; null when somebody is.
-create or replace function pgq.explain_busy(queue text) returns text
+-- Why nobody is there to run a due task of this queue and this name; null when somebody is.
+create or replace function pgq.explain_busy(queue text, task text) returns text
 language plpgsql stable
+set search_path = pg_catalog, pgq, pg_temp
 as $$
 declare
   members bigint;
+  knowing bigint;
   slots   bigint;
   taken   bigint;
 begin
-  select count(*), sum(w.concurrency), sum(w.running) into members, slots, taken
+  select count(*), count(*) filter (where w.tasks is null or explain_busy.task = any(w.tasks)),
+         sum(w.concurrency), sum(w.running)
+  into members, knowing, slots, taken
   from pgq.worker_stats as w
   where w.alive and not w.stopping and explain_busy.queue = any(w.queues);
   return case
     when members = 0 then format('due, but no worker serves queue %s', explain_busy.queue)
+    when knowing = 0
+      then format('due, but no worker that serves queue %s knows a task of the name %s', explain_busy.queue, explain_busy.task)
     when taken >= slots
       then format('due, but all %s slots of the workers that serve queue %s are busy', slots, explain_busy.queue)
   end;
@@ -110,6 +127,7 @@ $$;
 -- Which limit holds a due task of this queue under these keys back; null when none is known to.
 create or replace function pgq.explain_limited(queue text, keys text[]) returns text
 language plpgsql stable
+set search_path = pg_catalog, pgq, pg_temp
 as $$
 declare
   l     record;
@@ -144,6 +162,7 @@ $$;
 -- How many due tasks of its queue come before a due task: counted up to a thousand, along the claim index.
 create or replace function pgq.explain_place(t pgq.tasks) returns text
 language plpgsql stable
+set search_path = pg_catalog, pgq, pg_temp
 as $$
 declare
   most  constant integer := 1000;

@@ -31,6 +31,7 @@ set
   started_at = clock_timestamp(),
   worker_id = %(worker_id)s,
   throttled_by = null,
+  suspect = false,
   lease = %(lease)s
 from best
 where t.queue = %(queue)s
@@ -40,4 +41,4 @@ where t.queue = %(queue)s
   and best.scheduled_at = best.scheduled_at + interval '0'
 returning
   t.id, t.scheduled_at, t.task, t.priority, t.payload, t.attempts, t.max_attempts, t.timeout, t.crashes, t.created_at,
-  t.limit_keys, t.weight, t.bounces
+  t.limit_keys, t.weight, t.bounces, t.trace

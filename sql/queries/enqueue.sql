@@ -6,7 +6,7 @@ with lane as (
   from pgq.queues
   where name = %(queue)s
 ), added as (
-  insert into pgq.tasks (queue, task, payload, priority, scheduled_at, max_attempts, timeout, limit_keys, weight)
+  insert into pgq.tasks (queue, task, payload, priority, scheduled_at, max_attempts, timeout, limit_keys, weight, trace)
   select
     lane.name,
     %(task)s,
@@ -17,7 +17,8 @@ with lane as (
     coalesce(%(max_attempts)s::integer, lane.max_attempts),
     coalesce(%(timeout)s::double precision, lane.timeout),
     %(limit_keys)s::text[],
-    %(weight)s::integer
+    %(weight)s::integer,
+    %(trace)s::text
   from lane
   returning id
 )

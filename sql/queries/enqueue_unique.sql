@@ -13,5 +13,6 @@ select pgq.enqueue(
   %(unique_key)s::text,
   %(on_conflict)s::text,
   %(limit_keys)s::text[],
-  %(weight)s::integer
+  %(weight)s::integer,
+  %(trace)s::text
 )

@@ -8,7 +8,12 @@ select
   coalesce(t.weight, 1) as weight,
   t.worker_id,
   coalesce(
-    extract(epoch from greatest(w.heartbeat_at, pg_postmaster_start_time()) + w.lease * interval '1 second' - statement_timestamp()),
+    extract(
+      epoch from greatest(
+        w.heartbeat_at,
+        case when pg_postmaster_start_time() < statement_timestamp() then pg_postmaster_start_time() end
+      ) + w.lease * interval '1 second' - statement_timestamp()
+    ),
     0
   )::float8 as lease_left
 from pgq.tasks as t

@@ -3,23 +3,32 @@
 -- rows:  id, status it got, whether its worker died
 -- The second look at the workers is for rows that were settled and claimed anew while this waited for their lock.
 -- A task of a dead worker keeps its place in the line; an overdue one waits its backoff. Out of attempts: dead.
+-- The last attempt is given back, not spent, unless the task is `suspect` (see begin): it had not begun, or ran in a
+-- process of its own, which cannot have harmed the worker. It counts as a crash, so next it runs in such a process; and
+-- a task of three crashes is suspect there too, so that what gets whole machines killed is not tried for ever.
+-- What started before the clock was set ahead (before `stepped_at`, by `ahead` seconds) is that much less overdue;
+-- what was due when it was claimed is still due after the clock was set back. A server that started in the future says
+-- nothing of silences.
 -- The clauses `… + 0` are always true; they keep the planner from expecting so many rows that it reads whole days.
 with lane as (
-  select name, bell, backoff, delay, max_delay, keep_dead
+  select
+    name, bell, backoff, delay, max_delay, keep_dead,
+    case when pg_postmaster_start_time() < statement_timestamp() then pg_postmaster_start_time() end as server_start
   from pgq.queues
   where name = %(queue)s
 ), lost as (
   select
     t.id,
     t.scheduled_at,
-    w.id is null or greatest(w.heartbeat_at, pg_postmaster_start_time()) + w.lease * interval '1 second' < statement_timestamp() as orphaned,
+    w.id is null or greatest(w.heartbeat_at, lane.server_start) + w.lease * interval '1 second' < statement_timestamp() as orphaned,
     case
       when t.cancel_requested then 'cancelled'
-      when t.attempts < t.max_attempts then 'pending'
+      when t.attempts < t.max_attempts or not t.suspect then 'pending'
       when lane.keep_dead then 'dead'
       else 'failed'
     end::pgq.status as status,
-    coalesce(w.name, 'worker ' || t.worker_id) as holder
+    (t.attempts >= t.max_attempts and not t.suspect and not t.cancel_requested)::integer as refund,
+    coalesce(w.name, 'worker ' || t.worker_id, 'its worker') as holder
   from pgq.tasks as t
   cross join lane
   left join pgq.workers as w on w.id = t.worker_id
@@ -28,8 +37,9 @@ with lane as (
     and t.started_at >= %(floor)s::timestamptz
     and (
       (w.id is null and not exists (select 1 from pgq.workers as now where now.id = t.worker_id))
-      or greatest(w.heartbeat_at, pg_postmaster_start_time()) + w.lease * interval '1 second' < statement_timestamp()
-      or t.started_at + (t.timeout + %(grace)s) * interval '1 second' < statement_timestamp()
+      or greatest(w.heartbeat_at, lane.server_start) + w.lease * interval '1 second' < statement_timestamp()
+      or t.started_at + (t.timeout + %(grace)s + case when t.started_at < %(stepped_at)s then %(ahead)s else 0 end)
+        * interval '1 second' < statement_timestamp()
     )
   order by t.scheduled_at, t.id
   limit %(batch)s
@@ -39,14 +49,16 @@ with lane as (
   set
     status = lost.status,
     scheduled_at = case
-      when lost.status = 'pending' and not lost.orphaned then clock_timestamp()
+      when lost.status = 'pending' and not lost.orphaned and lost.refund = 0 then clock_timestamp()
         + pgq.retry_delay(lane.backoff, lane.delay, lane.max_delay, t.attempts) * interval '1 second'
-      else t.scheduled_at
+      else least(t.scheduled_at, clock_timestamp())
     end,
     completed_at = case when lost.status <> 'pending' then clock_timestamp() end,
-    crashes = least(t.crashes + lost.orphaned::integer, 32767),
+    attempts = t.attempts - lost.refund,
+    crashes = least(t.crashes + (lost.orphaned or lost.refund = 1)::integer, 32767),
     last_error = case
       when lost.orphaned then lost.holder || ' died while it held this task'
+      when lost.refund = 1 then 'no answer ' || t.timeout || ' s after it was claimed; its last attempt was given back'
       else 'no answer ' || t.timeout || ' s after it started, its timeout'
     end,
     traceback = null,
@@ -58,7 +70,8 @@ with lane as (
     and t.scheduled_at = lost.scheduled_at
     and lost.id = lost.id + 0
     and lost.scheduled_at = lost.scheduled_at + interval '0'
-  returning t.id, t.unique_key, t.status, lost.orphaned
+  returning
+    t.id, t.unique_key, t.status, lost.orphaned, lost.refund, t.attempts, t.started_at, t.last_error, lost.holder
 ), freed as (
   delete from pgq.unique_keys as k
   using back
@@ -74,9 +87,20 @@ with lane as (
     count(*) filter (where status = 'failed'),
     count(*) filter (where status = 'dead'),
     count(*) filter (where status = 'cancelled'),
-    count(*) filter (where status = 'pending')
+    count(*) filter (where status = 'pending' and refund = 0)
   from back
-  having count(*) > 0
+  having count(*) filter (where status <> 'pending' or refund = 0) > 0
+), failed as (
+  insert into pgq.attempts (task_id, queue, attempt, worker, started_at, error)
+  select id, %(queue)s, attempts, holder, started_at, last_error
+  from back
+  where refund = 0
+), enough as (
+  delete from pgq.attempts as a
+  using back
+  where a.queue = %(queue)s
+    and a.task_id = back.id
+    and a.attempt = back.attempts - 20
 ), rung as (
   select pgq.ring(lane.name, lane.bell)
   from lane

@@ -1,4 +1,5 @@
 -- upkeep_turn: take a step of upkeep if it is due and nobody is at it; the row stays locked until the step's end.
+-- What ran in the future ran before the clock was set back: it is due.
 -- index: upkeep primary key
 -- rows:  the step, when it is ours
 update pgq.upkeep as u
@@ -7,7 +8,7 @@ from (
   select step
   from pgq.upkeep
   where step = %(step)s
-    and ran_at < clock_timestamp() - %(every)s * interval '1 second'
+    and ran_at not between clock_timestamp() - %(every)s * interval '1 second' and clock_timestamp() + interval '2 seconds'
   for update skip locked
 ) as due
 where u.step = due.step
