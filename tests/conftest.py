@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import os
+import signal
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 
+import fault_table
 import psycopg
 import pytest
+from hypothesis import HealthCheck, settings
+from pooler import MIXED, PGBOUNCER, UNPREPARED, WANTED, Pooler, pooler
 from psycopg.conninfo import make_conninfo
 
 from benchmarks import checks
-from pgq import embedded, migrate
+from pgq import acl, embedded, migrate
 from pgq.config import Config
 from pgq.connect import aconnect
+from pgq.limiter import connect_redis
 
 # Tests need no durability: the databases are thrown away. Fault tests start servers of their own.
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": 300}
+
+
+settings.register_profile("any machine", suppress_health_check=[HealthCheck.too_slow], deadline=None)
+settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session")
@@ -31,13 +41,25 @@ def server() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def redis_url() -> Iterator[str]:
+def redis_admin_url() -> Iterator[str]:
     """Return the URL of a Redis-compatible server: PGQ_TEST_REDIS_URL, or an embedded one."""
     if given := os.environ.get("PGQ_TEST_REDIS_URL"):
         yield given
         return
     with embedded.temporary(redis=True) as servers:
         yield servers.redis_url
+
+
+@pytest.fixture(scope="session")
+def redis_url(redis_admin_url: str) -> str:
+    """Return the URL for the product: the same, or with PGQ_TEST_REDIS_ACL=1 that of a user of `pgq limits acl`."""
+    if os.environ.get("PGQ_TEST_REDIS_ACL", "0") == "0":
+        return redis_admin_url
+    name, *rights = acl.line("pgq", "pgq-test").replace("PASSWORD", "secret").split()[1:]
+    with closing(connect_redis(redis_admin_url)) as client:
+        client.execute_command("ACL", "SETUSER", name, "reset", *rights, "~test-*")
+    scheme, _, place = redis_admin_url.partition("://")
+    return f"{scheme}://{name}:secret@{place.rpartition('@')[2]}"
 
 
 @pytest.fixture(scope="session")
@@ -53,9 +75,20 @@ def template(server: str) -> Iterator[str]:
         conn.execute(f"drop database {name} with (force)")
 
 
+@pytest.fixture(scope="session")
+def pooled(server: str) -> Iterator[Pooler | None]:
+    """Return the pooler before the server, where PGQ_TEST_POOLER wants the product to work through one."""
+    if not WANTED:
+        yield None
+        return
+    assert PGBOUNCER, "PGQ_TEST_POOLER is set, and pgbouncer is not installed"
+    with pooler(server, MIXED) as made:
+        yield made
+
+
 @pytest.fixture
-def dsn(server: str, template: str) -> Iterator[str]:
-    """Return the DSN of a fresh database with the schema."""
+def direct_dsn(server: str, template: str) -> Iterator[str]:
+    """Return the DSN of a fresh database with the schema, past any pooler."""
     name = f"pgq_test_{uuid.uuid4().hex[:12]}"
     with psycopg.connect(server, autocommit=True) as conn:
         conn.execute(f"create database {name} template {template}")
@@ -65,12 +98,19 @@ def dsn(server: str, template: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def empty_dsn(server: str) -> Iterator[str]:
+def dsn(direct_dsn: str, pooled: Pooler | None) -> str:
+    """Return the DSN of the same database as the product is given it: through the pooler, where there is one."""
+    return pooled.dsn(direct_dsn) if pooled else direct_dsn
+
+
+@pytest.fixture
+def empty_dsn(server: str, pooled: Pooler | None) -> Iterator[str]:
     """Return the DSN of a fresh database without the schema."""
     name = f"pgq_empty_{uuid.uuid4().hex[:12]}"
     with psycopg.connect(server, autocommit=True) as conn:
         conn.execute(f"create database {name}")
-    yield make_conninfo(server, dbname=name)
+    direct = make_conninfo(server, dbname=name)
+    yield pooled.dsn(direct) if pooled else direct
     with psycopg.connect(server, autocommit=True) as conn:
         conn.execute(f"drop database {name} with (force)")
 
@@ -78,7 +118,7 @@ def empty_dsn(server: str) -> Iterator[str]:
 @pytest.fixture
 def conn(dsn: str) -> Iterator[psycopg.Connection]:
     """Return a connection in autocommit mode."""
-    with psycopg.connect(dsn, autocommit=True) as conn:
+    with psycopg.connect(dsn, autocommit=True, prepare_threshold=UNPREPARED) as conn:
         yield conn
 
 
@@ -110,17 +150,22 @@ def keep(request: pytest.FixtureRequest) -> Callable[[str, Mapping[str, float]],
     return keep
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the figures of every fault scenario, and what it remarked."""
-    reports = [one for kind in ("passed", "failed") for one in terminalreporter.getreports(kind)]
-    said = [(one.nodeid.rpartition("::")[2], *pair) for one in reports for pair in one.user_properties]
-    figures = [(name, account) for name, kind, account in said if kind == "account"]
-    if not figures:
-        return
-    width = max(len(name) for name, _ in figures)
-    terminalreporter.section("faults")
-    terminalreporter.write_line(" ".join([f"{'scenario':{width}}", *(f"{column:>10}" for column in figures[0][1])]))
-    for name, account in figures:
-        terminalreporter.write_line(" ".join([f"{name:{width}}", *(f"{number:>10}" for number in account.values())]))
-    for text in (text for _, kind, text in said if kind == "remark"):
-        terminalreporter.write_line(text)
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options of tests of faults."""
+    fault_table.options(parser)
+
+
+def pytest_configure() -> None:
+    """Let programs be interrupted that tests start: a shell has what it runs in the background ignore that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let tests of faults last as long as they are told to."""
+    fault_table.allow_time(config, items)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print the table of all scenarios of faults that ran."""
+    fault_table.show(terminalreporter, config)

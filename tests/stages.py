@@ -38,6 +38,12 @@ def claim(conn: psycopg.Connection, worker_id: int, **changes: Any) -> list[Task
     return sorted(tasks, key=lambda task: (task.priority, task.scheduled_at, task.id))
 
 
+def begin(conn: psycopg.Connection, *tasks: Task, suspect: bool = True, late: float = 1.0) -> list[int]:
+    """Say that runs of one queue begin; returns the ids that may."""
+    values = {**keys(tasks), "suspects": [suspect] * len(tasks), "late": late}
+    return [row[0] for row in run(conn, Call("begin", values))]
+
+
 def settle(conn: psycopg.Connection, *entries: tuple[Task, Settled]) -> list[int]:
     """Write outcomes of one queue; returns the ids that moved."""
     tasks, outcomes = zip(*entries, strict=True)
@@ -59,10 +65,11 @@ def complete(conn: psycopg.Connection, *tasks: Task, forget: bool = False) -> li
 
 
 def recover(
-    conn: psycopg.Connection, queue: str = QUEUE, *, floor: datetime = BEGINNING, grace: float = 0.0, batch: int = 100
-) -> dict[int, str]:
+    conn: psycopg.Connection, queue: str = QUEUE, *, floor: datetime = BEGINNING, grace: float = 0.0, batch: int = 100,
+    stepped_at: datetime = BEGINNING, ahead: float = 0.0,
+) -> dict[int, str]:  # fmt: skip
     """Give back lost tasks of a queue; returns the status each one got."""
-    values = {"queue": queue, "floor": floor, "grace": grace, "batch": batch}
+    values = {"queue": queue, "floor": floor, "grace": grace, "batch": batch, "stepped_at": stepped_at, "ahead": ahead}
     return {row[0]: row[1] for row in run(conn, Call("recover", values))}
 
 

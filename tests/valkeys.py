@@ -69,7 +69,7 @@ class Server:
 
     def client(self) -> Any:
         """Return a plain client, for what a test does behind the product's back."""
-        return redis.Redis(port=self.port, socket_timeout=5)
+        return redis.Redis(host="127.0.0.1", port=self.port, socket_timeout=5)
 
     def kill(self) -> None:
         """End it as a crash would."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import psycopg
 import pytest
 from fleet import Fleet, eventually
 from ledger import Account, Drained, Ledger
+from pooler import WANTED, Pooler, pooler
 from servers import Limiter, durable_postgres, fresh_database, own_limiter
 
 from pgq import embedded
@@ -42,11 +44,23 @@ def ledger(tmp_path: Path) -> Ledger:
     return Ledger(folder)
 
 
+@pytest.fixture(scope="session")
+def pooled(postgres: embedded.Postgres) -> Iterator[Pooler | None]:
+    """Return the pooler that workers go through, where PGQ_TEST_POOLER wants one."""
+    if not WANTED:
+        yield None
+        return
+    with pooler(postgres.dsn) as made:
+        yield made
+
+
 @pytest.fixture
-def fleet(dsn: str, ledger: Ledger, tmp_path: Path) -> Iterator[Fleet]:
+def fleet(dsn: str, ledger: Ledger, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Fleet]:
     """Return worker processes with short leases, none started yet."""
     settings = {"lease": 2, "upkeep": 0.3, "poll": 0.5, "grace": 5, "overdue": 5, "concurrency": 8}
     fleet = Fleet(dsn, ledger, tmp_path, settings)
+    if WANTED and "postgres" in request.fixturenames:  # else the servers are others
+        fleet.way = request.getfixturevalue("pooled").dsn(dsn)
     yield fleet
     fleet.close()
 
@@ -79,7 +93,25 @@ def crew(fleet: Fleet, limiter: Limiter) -> Fleet:
 
 
 @pytest.fixture
-def drained(dsn: str, ledger: Ledger, request: pytest.FixtureRequest) -> Drained:
+def accounted(request: pytest.FixtureRequest) -> Callable[[Account], None]:
+    """Show an account in the table at the end of the run; the last one of a test counts."""
+    return lambda account: request.node.user_properties.append(("account", account.figures()))
+
+
+@pytest.fixture
+def measured(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Show in the table at the end what else a scenario measured."""
+    return lambda text: request.node.user_properties.append(("measured", text))
+
+
+@pytest.fixture
+def lasting(pytestconfig: pytest.Config) -> Callable[[float], float]:
+    """Return how long something lasts, or how many there are of it, that `--long` makes more of."""
+    return lambda seconds: seconds * pytestconfig.getoption("long")
+
+
+@pytest.fixture
+def drained(dsn: str, ledger: Ledger, accounted: Callable[[Account], None]) -> Drained:
     """Wait until every acknowledged task has ended, and return the account; the run's last table shows its figures."""
 
     def wait(seconds: float = 40, excused: frozenset[str] = frozenset()) -> Account:
@@ -92,13 +124,20 @@ def drained(dsn: str, ledger: Ledger, request: pytest.FixtureRequest) -> Drained
             eventually(all_ended, seconds, "the end of all tasks")
         finally:
             account = ledger.account(dsn, excused)
-            request.node.user_properties.append(("account", account.figures()))
+            accounted(account)
         return account
 
     return wait
 
 
-@pytest.fixture
-def remark(request: pytest.FixtureRequest) -> Callable[[str], None]:
-    """Say something below the table at the end."""
-    return lambda text: request.node.user_properties.append(("remark", f"{request.node.name}: {text}"))
+@pytest.fixture(autouse=True)
+def _always_accounted(request: pytest.FixtureRequest, accounted: Callable[[Account], None]) -> Iterator[None]:
+    """Show an account of tests too that do not drain: what waits in the table, or was ended on purpose, is not lost."""
+    if not {"ledger", "dsn"} <= set(request.fixturenames):
+        yield
+        return
+    ledger, dsn = request.getfixturevalue("ledger"), request.getfixturevalue("dsn")
+    yield
+    if "account" not in dict(request.node.user_properties):
+        with contextlib.suppress(psycopg.OperationalError):  # the test failed, and left its server as it was
+            accounted(ledger.account(dsn, ledger.kept(dsn)))

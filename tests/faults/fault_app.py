@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import os
+import random
 import resource
 import time
 from collections.abc import Iterator
@@ -18,8 +19,11 @@ import pgq
 app = pgq.App(path="fault_app:app")
 load = app.queue("load", max_attempts=100, timeout=60, backoff=pgq.Fixed(0.1))
 other = app.queue("other", max_attempts=100, timeout=60, backoff=pgq.Fixed(0.1))
+once = app.queue("once", max_attempts=1, timeout=60, backoff=pgq.Fixed(0.1))
 poison = app.queue("poison", max_attempts=3, timeout=30, backoff=pgq.Fixed(0.1))
 ledger = Ledger(Path(os.environ.get("FAULT_LEDGER", ".")))
+
+LONG = 5_000  # ms; none of some tasks has ended when the last of them starts, on a busy machine neither
 
 
 @contextmanager
@@ -53,10 +57,42 @@ def work_in_process(key: str, ms: int = 5) -> None:
         time.sleep(ms / 1000)
 
 
+@once.task
+async def work_once(key: str, ms: int = 5) -> None:
+    with noted(key):
+        await asyncio.sleep(ms / 1000)
+
+
 @other.task
 async def work_elsewhere(key: str, ms: int = 5) -> None:
     with noted(key):
         await asyncio.sleep(ms / 1000)
+
+
+@load.task
+async def block(key: str, ms: int) -> None:
+    with noted(key):
+        time.sleep(ms / 1000)  # noqa: ASYNC251 - a handler that forgets the others
+
+
+@load.task
+async def swallow(key: str, blob: str, loud: bool) -> None:
+    with noted(key):
+        if loud and pgq.context().task.attempts == 1:
+            raise ValueError(blob)
+
+
+@other.task
+async def wander(key: str) -> None:
+    """End, fail, die, or go to another day."""
+    with noted(key):
+        match random.randrange(6):
+            case 0:
+                raise ValueError(key)
+            case 1:
+                raise pgq.Dead(key)
+            case 2 | 3:
+                raise pgq.Retry(after=random.choice((86_400, 172_800)))
 
 
 @poison.task

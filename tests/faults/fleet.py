@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import psycopg
 from ledger import Ledger
@@ -27,6 +28,7 @@ class Fleet:
     logs: Path
     settings: Mapping[str, object] = field(default_factory=dict)
     app: str = "fault_app"
+    way: str = ""  # the workers' DSN, where it is another
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def start(
@@ -35,7 +37,12 @@ class Fleet:
         """Start a worker, or what the arguments say."""
         variables = {f"PGQ_{name.upper()}": str(value) for name, value in self.settings.items()}
         paths = {"PYTHONPATH": os.pathsep.join((str(HERE), str(HERE.parents[1])))}
-        ours = {"PGQ_DSN": dsn or self.dsn, "FAULT_LEDGER": str(self.ledger.folder), "FAULT_APP": self.app, **paths}
+        ours = {
+            "PGQ_DSN": dsn or self.way or self.dsn,
+            "FAULT_LEDGER": str(self.ledger.folder),
+            "FAULT_APP": self.app,
+            **paths,
+        }
         command = [*under, sys.executable, str(HERE / "run_worker.py"), *(arguments or ("worker",))]
         with (self.logs / "workers.log").open("ab") as log:
             process = subprocess.Popen(
@@ -43,6 +50,13 @@ class Fleet:
             )
         self.processes.append(process)
         return process
+
+    def staff(self, count: int, **how: Any) -> None:
+        """Start workers, and wait until all are there; on a busy machine that takes a while."""
+        before = registered(self.dsn)
+        for _ in range(count):
+            self.start(**how)
+        eventually(lambda: registered(self.dsn) == before + count, 60, f"the start of {count} workers")
 
     def kill(self, process: subprocess.Popen[bytes]) -> None:
         """Kill a worker with SIGKILL."""

@@ -91,6 +91,11 @@ class Ledger:
         """Return the task keys of all events of one kind."""
         return {words[1] for words in self.read(kind)}
 
+    def further(self, kind: str, count: int) -> Callable[[], bool]:
+        """Return a condition: there are so many more events of one kind than now."""
+        before = len(self.read(kind))
+        return lambda: len(self.read(kind)) >= before + count
+
     def killed(self, pid: int) -> None:
         """Note that a process was killed just now: nothing it was doing goes on."""
         self.write("killed", pid)
@@ -138,6 +143,10 @@ class Ledger:
             acked=len(self.keys("ack")),
             runs=len(runs),
         )
+
+    def kept(self, dsn: str) -> frozenset[str]:
+        """Return the keys of tasks that are in the table and have not completed: whatever they are, not lost."""
+        return frozenset(key for key, status in _rows(dsn) if status != "completed")
 
 
 class Tail:

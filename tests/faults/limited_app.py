@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import time
 
 from fault_app import noted
 
@@ -20,7 +23,9 @@ paced = app.queue("paced", rate_limit=PACE, **EASY)
 keyed = app.queue("keyed", **EASY)
 brave = app.queue("brave", concurrency=BRAVE, on_limiter_down="run", **EASY)
 plain = app.queue("plain", **EASY)
+hosts = app.queue("hosts", **EASY)
 app.key_limit("customer", concurrency=CUSTOMER)
+app.key_limit("host", rate=PACE)
 
 
 @tight.task
@@ -31,6 +36,35 @@ async def one_of_few(key: str, ms: int = 5) -> None:
 
 @paced.task
 async def in_step(key: str, ms: int = 5) -> None:
+    with noted(key):
+        await asyncio.sleep(ms / 1000)
+
+
+@paced.task
+async def late_in_step(key: str, ms: int = 5) -> None:
+    """Start as a task does whose process is stopped when it may start, and before its first line."""
+    os.kill(os.getpid(), signal.SIGSTOP)
+    with noted(key):
+        await asyncio.sleep(ms / 1000)
+
+
+@paced.task
+def late_in_thread(key: str, ms: int = 5) -> None:
+    """Do the same in a thread."""
+    os.kill(os.getpid(), signal.SIGSTOP)
+    with noted(key):
+        time.sleep(ms / 1000)
+
+
+@hosts.task(limit_key="host:{host}")
+async def at_host(key: str, host: str = "a", ms: int = 5) -> None:  # noqa: ARG001 - the key is for it
+    with noted(key):
+        await asyncio.sleep(ms / 1000)
+
+
+@hosts.task(limit_key="host:{host}")
+async def late_at_host(key: str, host: str = "a", ms: int = 5) -> None:  # noqa: ARG001 - as above
+    os.kill(os.getpid(), signal.SIGSTOP)
     with noted(key):
         await asyncio.sleep(ms / 1000)
 

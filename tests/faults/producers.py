@@ -7,7 +7,7 @@ import itertools
 import random
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,10 +19,11 @@ ALL_KINDS = (work, work, work, work_in_thread, work_in_process, work_elsewhere)
 
 
 class Producer(threading.Thread):
-    """Enqueues one task per transaction, `rate` a second at most, until stopped."""
+    """Enqueues one task per transaction, `rate` a second at most, until stopped; `how` does one."""
 
-    def __init__(self, dsn: str, ledger: Ledger, rate: float, kinds: tuple[Any, ...]) -> None:
+    def __init__(self, dsn: str, ledger: Ledger, rate: float, kinds: tuple[Any, ...], how: Callable[..., str]) -> None:
         super().__init__(daemon=True)
+        self._how = how
         self._dsn = dsn
         self._ledger = ledger
         self._rate = rate
@@ -37,8 +38,9 @@ class Producer(threading.Thread):
     def run(self) -> None:
         while not self._end.is_set():
             with contextlib.suppress(psycopg.Error), psycopg.connect(self._dsn, autocommit=True) as conn:
+                conn.prepare_threshold = None  # a pooler may be in between
                 while not self._end.wait(random.uniform(0.5, 1.5) / self._rate):
-                    enqueue(conn, self._ledger, next(self._kinds))
+                    self._how(conn, self._ledger, next(self._kinds))
             self._end.wait(0.1)
 
 
@@ -54,10 +56,15 @@ def enqueue(conn: psycopg.Connection, ledger: Ledger, task: Any, **arguments: An
 
 @contextmanager
 def producing(
-    dsn: str, ledger: Ledger, rate: float, count: int = 2, kinds: tuple[Any, ...] = ALL_KINDS
+    dsn: str,
+    ledger: Ledger,
+    rate: float,
+    count: int = 2,
+    kinds: tuple[Any, ...] = ALL_KINDS,
+    how: Callable[..., str] = enqueue,
 ) -> Iterator[None]:
     """Enqueue `rate` tasks a second from several connections while the block runs."""
-    producers = [Producer(dsn, ledger, rate / count, kinds) for _ in range(count)]
+    producers = [Producer(dsn, ledger, rate / count, kinds, how) for _ in range(count)]
     for producer in producers:
         producer.start()
     try:

@@ -1,4 +1,4 @@
-"""`python run_worker.py worker|impatient|supervisor N`: run the app in the module FAULT_APP, settings from PGQ_*.
+"""`python run_worker.py worker|impatient|supervisor N|A..B`: run the app in the module FAULT_APP, settings from PGQ_*.
 
 An impatient worker tries to start again and again until Postgres is there.
 """
@@ -16,6 +16,7 @@ import time
 import psycopg
 
 import pgq
+from pgq.scale import Span
 from pgq.supervisor import Supervisor
 from pgq.worker import Worker
 
@@ -23,7 +24,7 @@ app = importlib.import_module(os.environ.get("FAULT_APP", "fault_app")).app
 
 
 async def work(config: pgq.Config) -> None:
-    worker = Worker(app, config, name=os.environ.get("PGQ_WORKER_NAME", ""))
+    worker = Worker(app, config, None, os.environ.get("PGQ_WORKER_NAME", ""), os.environ.get("PGQ_WORKER_UNDER", ""))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, worker.stop)
@@ -49,7 +50,7 @@ def main() -> None:
         asyncio.run(work(config))
     else:
         command = [sys.executable, __file__, "worker"]
-        sys.exit(Supervisor(command, int(sys.argv[2]), config, list(app.queues)).run())
+        sys.exit(Supervisor(command, Span.parse(sys.argv[2]), config, list(app.queues)).run())
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -82,11 +83,28 @@ class Limiter:
         with self.client as client:
             client.flushall()
 
+    def told_at(self, queue: str) -> int | None:
+        """Return when it was last told what runs of a queue (nanoseconds of the monotonic clock), if it still knows."""
+        with self.client as client:
+            born = client.get(f"pgq:{{queue:{queue}}}:born")
+        return None if born is None else time.monotonic_ns() - (time.time_ns() - int(born) * 1_000)
+
     def holds(self, *places: str) -> set[str]:
         """Return the permits that it believes to run something under some limits: `queue:name`, or a key."""
         names = [f"pgq:{{{place}}}" if place.startswith("queue:") else f"pgq:{{keys}}:{place}" for place in places]
         with self.client as client:
             return {permit for name in names for permit in client.zrange(f"{name}:running", 0, -1)}
+
+    def longest_hold(self, place: str, mark: str) -> float:
+        """Return the seconds, by its own clock, for which permits with a mark are still counted; below 0: none is."""
+        with self.client as client:
+            lapses = [
+                at
+                for permit, at in client.zrange(f"pgq:{{{place}}}:running", 0, -1, withscores=True)
+                if permit.startswith(mark)
+            ]
+            seconds, micros = client.time()
+        return max(lapses, default=0.0) / 1e6 - seconds - micros / 1e6
 
 
 @contextmanager

@@ -128,7 +128,7 @@ def test_a_worker_that_was_asleep_for_two_leases_records_nothing_of_what_it_lost
     eventually(lambda: len(ledger.read("end") + ledger.read("stop")) == 16, 15, "the end of the zombie's runs")
     eventually(lambda: registered(fleet.dsn) == 2, 15, "the zombie to register anew")
     with psycopg.connect(fleet.dsn, autocommit=True) as conn:
-        later = [enqueue(conn, ledger, work, ms=300) for _ in range(16)]
+        later = [enqueue(conn, ledger, work, ms=300) for _ in range(48)]
     account = drained()
     assert outcomes(fleet.dsn, "attempts = 2") == before
     assert not account.lost

@@ -2,68 +2,26 @@
 
 from __future__ import annotations
 
-import getpass
-import shutil
-import socket
-import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import psycopg
 import pytest
 from fault_app import work
 from fleet import Fleet, eventually
 from ledger import Drained, Ledger
+from pooler import PGBOUNCER, pooler, session_locks
 from producers import enqueue, producing
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-PGBOUNCER = shutil.which("pgbouncer") or shutil.which("/usr/sbin/pgbouncer")
-pytestmark = [
-    pytest.mark.fault,
-    pytest.mark.skipif(PGBOUNCER is None, reason="pgbouncer is not installed"),
-]
+pytestmark = [pytest.mark.fault, pytest.mark.skipif(PGBOUNCER is None, reason="pgbouncer is not installed")]
+# Four sessions for everybody, each cleared of what the last transaction left.
+FEW = {"default_pool_size": 4, "min_pool_size": 0, "server_reset_query": "discard all", "server_reset_query_always": 1}
 
 
 @pytest.fixture
-def pooled_dsn(dsn: str, tmp_path: Path) -> Iterator[str]:
+def pooled_dsn(dsn: str) -> Iterator[str]:
     """Return the DSN of the database by way of a PgBouncer that gives each transaction any of four sessions."""
-    target = conninfo_to_dict(dsn)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    users = tmp_path / "users.txt"
-    users.write_text('"postgres" ""\n')
-    config = tmp_path / "pgbouncer.ini"
-    config.write_text(
-        f"[databases]\n* = host={target['host']} port={target.get('port', 5432)} user=postgres\n"
-        f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
-        f"auth_type = any\nauth_file = {users}\npool_mode = transaction\ndefault_pool_size = 4\n"
-        f"server_reset_query = discard all\nserver_reset_query_always = 1\n"
-    )
-    tmp_path.chmod(0o755)
-    command = [str(PGBOUNCER), str(config)]
-    if getpass.getuser() == "root":
-        for folder in (tmp_path, *tmp_path.parents[:2]):
-            folder.chmod(0o755)
-        command[1:1] = ["-u", Path(str(target["host"])).owner()]  # PgBouncer refuses to be root
-    with (tmp_path / "pgbouncer.log").open("ab") as log:
-        pooler = subprocess.Popen(command, stdout=log, stderr=log)
-    pooled = make_conninfo(dsn, host="127.0.0.1", port=port, user="postgres", sslmode="disable")
-
-    def answers() -> bool:
-        assert pooler.poll() is None, (tmp_path / "pgbouncer.log").read_text()
-        try:
-            psycopg.connect(pooled).close()
-        except psycopg.OperationalError:
-            return False
-        return True
-
-    try:
-        eventually(answers, 10, "PgBouncer's answer")
-        yield pooled
-    finally:
-        pooler.kill()
-        pooler.wait()
+    with pooler(dsn, FEW) as made:
+        yield made.dsn(dsn)
 
 
 def test_behind_a_transaction_pooler_workers_poll_and_lose_nothing(
@@ -79,7 +37,7 @@ def test_behind_a_transaction_pooler_workers_poll_and_lose_nothing(
     assert "polling instead" in fleet.log
     assert "prepared statement" not in fleet.log
     with psycopg.connect(fleet.dsn) as conn:
-        assert advisory_locks(conn) == 0
+        assert session_locks(conn) == 0
     for process in list(fleet.processes):
         assert fleet.stop(process) == 0
 
@@ -98,12 +56,3 @@ def test_behind_a_transaction_pooler_a_killed_worker_s_tasks_come_back(
     account = drained()
     assert account.clean, account
     assert account.doubled == 8
-
-
-def advisory_locks(conn: psycopg.Connection) -> int:
-    """Return how many session-level locks are held in this database."""
-    cursor = conn.execute(
-        "select count(*) from pg_locks where locktype = 'advisory'"
-        " and database = (select oid from pg_database where datname = current_database())"
-    )
-    return int(cursor.fetchall()[0][0])

@@ -3,34 +3,50 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from time import monotonic_ns
 
 import psycopg
 import pytest
 from fault_app import work
-from fleet import Fleet, eventually, registered
+from fleet import Fleet, eventually
 from ledger import Drained, Ledger
 from producers import enqueue, producing
+from tempo import back_after
 
 from pgq import embedded
 
 pytestmark = pytest.mark.fault
 
+Say = Callable[[str], None]
+Lasting = Callable[[float], float]
 
-def test_three_crashes_of_postgres_under_load_lose_nothing(
-    postgres: embedded.Postgres, fleet: Fleet, ledger: Ledger, drained: Drained
+
+PEACE = 4  # seconds of work before each crash: its throughput is what must come back
+
+
+def test_crashes_of_postgres_under_load_lose_nothing_and_throughput_is_back_within_ten_seconds(
+    postgres: embedded.Postgres, fleet: Fleet, ledger: Ledger, drained: Drained, measured: Say, lasting: Lasting
 ) -> None:
-    for _ in range(2):
-        fleet.start()
-    eventually(lambda: registered(fleet.dsn) == 2, 15, "two workers")
+    fleet.staff(2)
+    crashes, accepted = [], []
+
+    def back(number: int) -> float:
+        return back_after(ledger, crashes[number], accepted[number])
+
     with producing(fleet.dsn, ledger, rate=100):
-        for _ in range(3):
-            before = len(ledger.read("end"))
-            eventually(lambda before=before: len(ledger.read("end")) > before + 50, 20, "throughput")
+        eventually(lambda: ledger.keys("end"), 20, "work")
+        for number in range(round(lasting(3))):
+            time.sleep(PEACE)
+            crashes.append(monotonic_ns())
             postgres.restart_immediately()
-        before = len(ledger.read("end"))
-        eventually(lambda: len(ledger.read("end")) > before + 50, 15, "throughput after the last restart")
+            accepted.append(monotonic_ns())
+            eventually(lambda number=number: back(number) < 60, 60, "the throughput of before")
     account = drained()
+    seconds = [back(number) for number in range(len(crashes))]
+    measured(f"95 % of before again {', '.join(f'{one:.1f}' for one in seconds)} s after Postgres accepted connections")
     assert account.clean, account
+    assert max(seconds) < 10
     assert all(process.poll() is None for process in fleet.processes)
 
 

@@ -11,8 +11,9 @@ import pytest
 from fault_app import work
 from fleet import Fleet, eventually, registered
 from ledger import Drained, Ledger
+from pooler import HEARD
 
-pytestmark = pytest.mark.fault
+pytestmark = [pytest.mark.fault, HEARD]
 
 POLL = 30  # seconds; nothing may wait that long
 LATE = 3.0  # seconds after the commit: far less than the poll, and the machine may be busy

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import time
 from pathlib import Path
@@ -41,3 +42,16 @@ async def wait_in_a_thread(begun: str, go_on: str) -> None:
 @side.task
 async def nothing() -> None:
     pass
+
+
+@jobs.task(max_attempts=1)
+async def log_and_fail(words: str) -> None:
+    assert words
+    logging.getLogger("shop").warning("half way")
+    raise RuntimeError("no luck")
+
+
+@jobs.task(process=True, max_attempts=1)
+def log_in_a_child(words: str) -> None:
+    assert words
+    logging.getLogger("shop").warning("in the child\nstill")

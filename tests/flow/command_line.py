@@ -15,7 +15,10 @@ from click.testing import CliRunner, Result
 
 from pgq.cli.__main__ import cli
 
-CHOICES = ("PGQ_DSN", "DATABASE_URL", "PGQ_REDIS_URL", "PGQ_HOME", "PGQ_PG_BIN", "PGQ_WORKER_NAME")
+CHOICES = (
+    "PGQ_DSN", "DATABASE_URL", "PGQ_REDIS_URL", "PGQ_HOME", "PGQ_PG_BIN", "PGQ_WORKER_NAME", "PGQ_LOG_FORMAT",
+    "PGQ_LOG_LEVEL",
+)  # fmt: skip
 
 
 def invoke(*words: object, env: dict[str, str | None] | None = None, stdin: str | None = None) -> Result:
@@ -27,7 +30,9 @@ def invoke(*words: object, env: dict[str, str | None] | None = None, stdin: str 
 def succeed(*words: object, **options: Any) -> str:
     """Run a command that must succeed without a complaint; returns its output."""
     result = invoke(*words, **options)
-    assert (result.exit_code, result.stderr) == (0, "")
+    assert (result.exit_code, result.stderr) == (0, ""), (
+        f"exit {result.exit_code} of {words}: {result.stderr or result.exception!r}"
+    )
     return result.stdout
 
 

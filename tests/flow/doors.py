@@ -12,6 +12,7 @@ from typing import Any
 import asyncpg
 import psycopg
 import pytest
+from pooler import WANTED
 from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import create_engine, text
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
@@ -161,7 +162,8 @@ def asyncpg_arguments(dsn: str) -> dict[str, Any]:
     """The DSN as asyncpg wants it."""
     given = conninfo_to_dict(dsn)
     names = {"host": "host", "port": "port", "user": "user", "password": "password", "dbname": "database"}
-    return {ours: given[theirs] for theirs, ours in names.items() if theirs in given}
+    cache = {"statement_cache_size": 0} if WANTED else {}  # as asyncpg's own documentation has it for PgBouncer
+    return {ours: given[theirs] for theirs, ours in names.items() if theirs in given} | cache
 
 
 DOORS: dict[str, Callable[[str], AbstractAsyncContextManager[Door]]] = {

@@ -37,6 +37,7 @@ def quietly(_: str) -> None: ...
     ("name", "case"),
     [
         ("ablation", "cursor"),
+        ("autoscale", ""),
         ("backlog", ""),
         ("bloat", ""),
         ("history", ""),
@@ -161,7 +162,7 @@ def test_a_horizon_that_was_not_held_to_the_end_is_a_problem(dsn: str, conn: psy
     with held(dsn, held_outcome, "here"):
         pass
     with held(dsn, lost, "here"):
-        conn.execute("select pg_terminate_backend(pid) from pg_stat_activity where backend_xmin is not null"
+        conn.execute("select pg_terminate_backend(pid, 10000) from pg_stat_activity where backend_xmin is not null"
                      " and pid <> pg_backend_pid() and datname = current_database()")  # fmt: skip
 
     assert held_outcome.problems == []

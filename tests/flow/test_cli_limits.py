@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from command_line import document, refuse, succeed
 from factory import insert, make_queue
+from pooler import OWN_SESSION
 
 LATER = datetime(2099, 1, 31, 9, tzinfo=UTC)
 
@@ -96,6 +97,7 @@ def test_set_makes_a_kind_and_changes_what_is_given(dsn: str, conn: psycopg.Conn
     assert stored(conn) == [("customer", None, None, 2)]
 
 
+@OWN_SESSION
 def test_a_change_is_announced_to_workers(dsn: str, conn: psycopg.Connection) -> None:
     conn.execute("listen pgq")
     succeed("limits", "set", "customer", "--concurrency", 2, "--dsn", dsn)

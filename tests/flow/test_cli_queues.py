@@ -8,6 +8,7 @@ import psycopg
 import pytest
 from command_line import document, refuse, succeed
 from factory import make_queue, make_task
+from pooler import OWN_SESSION
 
 
 def settings(conn: psycopg.Connection, queue: str, *columns: str) -> tuple[object, ...]:
@@ -110,6 +111,7 @@ def test_set_changes_what_is_given_and_nothing_else(dsn: str, conn: psycopg.Conn
     assert (again["timeout"], again["max_delay"], again["keep_dead"], again["delay"]) == (60, 7200, True, 10)
 
 
+@OWN_SESSION
 def test_a_change_of_limits_is_announced_to_workers(dsn: str, conn: psycopg.Connection) -> None:
     make_queue(conn, "mail")
     conn.execute("listen pgq")
@@ -176,5 +178,29 @@ def test_stats_count_what_waits_and_runs(dsn: str, conn: psycopg.Connection) -> 
     assert (row["queue"], row["pending"], row["processing"], row["completed"], row["dead"]) == ("mail", 1, 1, 7, 2)
     assert row["oldest_due_age"] >= 120
     cells = succeed("stats", "--dsn", dsn).splitlines()[1].split()
-    assert cells[:4] == ["mail", "1", "1", "7"]
-    assert cells[-2:] == ["2m", "no"]
+    assert cells[:3] == ["mail", "1", "1"]
+    assert cells[-4:] == ["7", "0", "2", "2m"]
+
+
+def test_stats_fit_a_hundred_columns_whatever_they_count(dsn: str, conn: psycopg.Connection) -> None:
+    make_queue(conn, "a-queue-with-a-name-that-is-longer-than-any-should-be", paused_at="now")
+    conn.execute(
+        "insert into pgq.counts (queue, minute, completed, failed, dead)"
+        " select name, now(), 123456789, 1234567, 123456 from pgq.queues"
+    )
+    lines = succeed("stats", "--dsn", dsn).splitlines()
+    assert max(map(len, lines)) <= 100
+    assert lines[1].split()[0] == "a-queue-with-a-na…"
+    assert lines[1].endswith("paused")
+    assert lines[1].split()[-5:-2] == ["123M", "1234k", "123k"]
+    wide = succeed("stats", "--wide", "--dsn", dsn).splitlines()
+    assert wide[1].startswith("a-queue-with-a-name-that-is-longer-than-any-should-be ")
+    assert "RUN P50" in wide[0]
+
+
+def test_waits_and_rates_are_in_the_document(dsn: str, conn: psycopg.Connection) -> None:
+    make_queue(conn)
+    (row,) = document("stats", "--dsn", dsn)
+    assert {"wait_p50", "wait_p95", "run_p50", "run_p95", "arrived_1m", "served_60m", "throttled_until"} <= row.keys()
+    for words in (["--watch", "--json"], ["--watch", "--interval", "0"]):
+        refuse("stats", *words, "--dsn", dsn, code=2)

@@ -67,3 +67,23 @@ def test_printing_and_checking_at_once_is_a_usage_error() -> None:
 def test_a_command_before_migrate_says_to_run_it(empty_dsn: str) -> None:
     for words in (["stats"], ["tasks", "list"], ["enqueue", "jobs", "note"], ["queues", "pause", "jobs"]):
         assert refuse(*words, "--dsn", empty_dsn).endswith("run `pgq migrate`\n")
+
+
+def test_every_command_refuses_a_schema_that_is_newer(dsn: str, conn: psycopg.Connection) -> None:
+    conn.execute("insert into pgq.migrations (version, name, requires, checksum) values (99, 'next', 99, '')")
+    for words in (
+        ["stats"],
+        ["sql", "select 1"],
+        ["workers"],
+        ["audit"],
+        ["alerts", "list"],
+        ["enqueue", "jobs", "note"],
+        ["queues", "sync", "cli_app:app"],
+        ["tasks", "list"],
+        ["dead", "list"],
+        ["limits", "list"],
+        ["migrate"],
+        ["worker", "cli_app:app"],
+    ):
+        said = f"the schema is newer: it needs version 99 of the code, this is {migrate.version()}: upgrade pgq-tasks"
+        assert refuse(*words, "--dsn", dsn) == f"pgq: {said}\n"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 
 import psycopg
 import pytest
 from command_line import document, invoke, refuse, statuses, succeed
-from factory import ENDED, clock, key_holder, make_task, make_tasks, make_worker, task_row
+from factory import ENDED, clock, insert, key_holder, make_task, make_tasks, make_worker, task_row
 
 
 def ids(rows: list[dict[str, object]]) -> list[object]:
@@ -130,3 +131,50 @@ def test_one_task_that_is_refused_stops_no_other(dsn: str, conn: psycopg.Connect
     ]
     assert task_row(conn, taken).status == "failed"
     assert key_holder(conn, "k") != taken
+
+
+def test_show_lists_the_failed_attempts(dsn: str, conn: psycopg.Connection) -> None:
+    task_id = make_task(conn, status="dead", attempts=2, max_attempts=2)
+    for attempt, error in ((1, "HTTP 503"), (2, "HTTP 504")):
+        insert(
+            conn, "attempts",
+            {"task_id": task_id, "queue": "jobs", "attempt": attempt, "worker": "desk:17", "error": error},
+        )  # fmt: skip
+    text = succeed("tasks", "show", task_id, "--dsn", dsn)
+    lines = text.partition("failed attempts\n")[2].splitlines()
+    assert lines[0].split() == ["TRY", "WORKER", "STARTED", "FAILED", "ERROR"]
+    assert [(line.split()[:2], line[-8:]) for line in lines[1:3]] == [
+        (["1", "desk:17"], "HTTP 503"), (["2", "desk:17"], "HTTP 504"),
+    ]  # fmt: skip
+    for group in ("tasks", "dead"):
+        history = document(group, "show", task_id, "--dsn", dsn)["history"]
+        assert [(attempt["attempt"], attempt["error"]) for attempt in history] == [(1, "HTTP 503"), (2, "HTTP 504")]
+
+
+def test_a_list_that_does_not_look_at_everything_says_where_it_ended(
+    dsn: str, conn: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pgq.cli.tasks.LOOK", 4)
+    old = make_task(conn, status="completed", last_error="HTTP 503")
+    dead = make_task(conn, status="dead", last_error="HTTP 503")
+    newer = make_tasks(conn, 4)
+    result = invoke("tasks", "list", "--error", "503", "--dsn", dsn)
+    assert (result.exit_code, result.stdout) == (0, "No task is like that.\n")
+    assert result.stderr == f"pgq: only the newest 4 tasks were looked at; for older ones: --before {newer[0]}\n"
+    result = invoke("tasks", "list", "--error", "503", "--before", newer[0], "--json", "--dsn", dsn)
+    assert ids(json.loads(result.stdout)) == [dead, old]
+    assert result.stderr == ""
+    result = invoke("tasks", "list", "--error", "503", "--status", "dead", "--json", "--dsn", dsn)
+    assert (ids(json.loads(result.stdout)), result.stderr) == ([dead], "")
+    assert invoke("tasks", "list", "--limit", 4, "--dsn", dsn).stderr == ""
+
+
+def test_a_list_that_takes_too_long_is_stopped_with_a_sentence(
+    dsn: str, conn: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_task(conn)
+    monkeypatch.setattr("pgq.cli.tasks.PATIENCE", 0.2)
+    with psycopg.connect(dsn) as other:
+        other.execute("lock table pgq.tasks in access exclusive mode")
+        said = refuse("tasks", "list", "--error", "503", "--dsn", dsn)
+    assert said == "pgq: that takes longer than 0.2 s: narrow it by --queue, --status or --newer\n"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -252,3 +254,17 @@ def test_worker_processes_get_all_settings_but_not_the_dsn_as_an_argument(
     assert declared.execute("select distinct concurrency, lease, queues from pgq.workers").fetchall() == [
         (7, 3.0, ["jobs"])
     ]
+
+
+@pytest.mark.skipif(sys.platform != "linux" or platform.machine() != "x86_64", reason="reads /proc as Linux has it")
+def test_a_supervisor_of_a_fixed_number_sleeps_until_there_is_a_signal(
+    worker: Start, declared: psycopg.Connection
+) -> None:
+    process = worker("--processes", "2")
+    until(lambda: len(pids(declared)) == 2)
+    # The fifth argument of the system call that it waits in is the time limit: a null pointer, none.
+    until(lambda: Path(f"/proc/{process.pid}/syscall").read_text().split()[5:6] == ["0x0"])
+    os.kill(min(pids(declared)), signal.SIGKILL)
+    until(lambda: len(pids(declared)) == 2 and process.poll() is None)
+    process.terminate()
+    assert process.wait(20) == 0

@@ -43,8 +43,10 @@ async def test_a_commit_brings_the_task_with_every_column_right(door: Door, dsn:
     assert row == {
         "id": task_id, "queue": "mail", "task": "send", "payload": '{"to":"ada@example.org"}', "status": "pending",
         "priority": 5, "attempts": 0, "max_attempts": 3, "timeout": 30.0, "crashes": 0, "cancel_requested": False,
+        "suspect": False,
         "started_at": None, "completed_at": None, "worker_id": None, "lease": None, "unique_key": None,
         "last_error": None, "traceback": None, "limit_keys": None, "weight": None, "bounces": 0, "throttled_by": None,
+        "trace": None,
     }  # fmt: skip
 
 
@@ -160,7 +162,7 @@ async def test_the_server_refuses_options_with_the_same_class(door: Door) -> Non
     values = {
         "queue": "mail", "task": "send", "payload": "{}", "priority": 11, "delay": 0.0, "scheduled_at": None,
         "max_attempts": None, "timeout": None, "unique_key": "k", "on_conflict": "raise", "limit_keys": None,
-        "weight": None,
+        "weight": None, "trace": None,
     }  # fmt: skip
     with pytest.raises(pgq.InvalidOption) as caught:
         await carry_out(door, Call("enqueue_unique", values))
@@ -199,7 +201,7 @@ async def test_errors_of_the_driver_stay_the_drivers(door: Door) -> None:
     await done(door.rollback())
     broken = Call("enqueue", {"queue": "mail", "task": "send", "payload": "{", "priority": 5, "delay": 0.0,
                               "scheduled_at": None, "max_attempts": None, "timeout": None, "limit_keys": None,
-                              "weight": None})  # fmt: skip
+                              "weight": None, "trace": None})  # fmt: skip
     with pytest.raises(Exception, match="invalid input syntax for type json") as caught:
         await carry_out(door, broken)
     assert not isinstance(caught.value, pgq.PgqError)

@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from doors import async_engine, asyncpg_arguments, engine
 from enqueue_app import app, haunt, ids, mail, rows, send
+from pooler import OWN_SESSION
 from psycopg.rows import class_row, dict_row, namedtuple_row, scalar_row
 from sqlalchemy import event, text
 from sqlalchemy.exc import InvalidRequestError
@@ -166,6 +167,7 @@ async def test_async_pipeline_mode_gives_ids_and_typed_errors(dsn: str) -> None:
     assert ids(dsn) == added
 
 
+@OWN_SESSION
 @pytest.mark.parametrize("settings", ["-c timezone=Pacific/Kiritimati -c datestyle=SQL,DMY", "-c search_path=nowhere"])
 def test_settings_of_the_session_do_not_matter(dsn: str, settings: str) -> None:
     with psycopg.connect(dsn, options=settings) as conn:
@@ -223,7 +225,7 @@ def test_psycopg2_in_autocommit_means_at_once(dsn: str) -> None:
 
 
 async def test_asyncpg_without_a_transaction_means_at_once(dsn: str) -> None:
-    conn = await asyncpg.connect(**asyncpg_arguments(dsn), statement_cache_size=0)
+    conn = await asyncpg.connect(**{**asyncpg_arguments(dsn), "statement_cache_size": 0})
     added = await use_async(conn)
     assert ids(dsn) == added
     await conn.close()
@@ -248,7 +250,7 @@ def test_sqlalchemy_in_autocommit_means_at_once(dsn: str, driver: str) -> None:
         assert conn.connection.dbapi_connection.autocommit
 
 
-@pytest.mark.parametrize("driver", ["psycopg", "asyncpg"])
+@pytest.mark.parametrize("driver", ["psycopg", pytest.param("asyncpg", marks=OWN_SESSION)])  # it prepares, then asks
 async def test_async_sqlalchemy_in_autocommit_means_at_once(dsn: str, driver: str) -> None:
     async with async_engine(driver, dsn, isolation_level="AUTOCOMMIT").connect() as conn:
         added = await use_async(conn)

@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 from factory import make_queue, make_task, make_worker
+from serving import eventually
 
 import pgq
 from pgq.gate import Gate, own_limit
@@ -28,7 +29,7 @@ async def client(config: pgq.Config) -> AsyncIterator[Any]:
     await client.aclose()
 
 
-async def test_a_permit_that_no_task_carries_is_released_at_the_second_look(
+async def test_a_permit_that_no_task_carries_is_released_once_it_was_seen_so_for_half_a_lease(
     config: pgq.Config, conn: psycopg.Connection, aconn: psycopg.AsyncConnection, client: Any
 ) -> None:
     make_queue(conn, "q", concurrency=5)
@@ -37,27 +38,40 @@ async def test_a_permit_that_no_task_carries_is_released_at_the_second_look(
     make_task(conn, queue="q", status="processing", lease=carried, worker_id=make_worker(conn))
     permits = [(gate.limit, (name, count, count)) for name, count in ((carried.hex, 1), (uuid.uuid4().hex, 3))]
     await acall(client, hold(30, permits, gate.limit.born, complete=True, units=True))
-    watch = Watch(config, client)
-    await watch.look(aconn)
-    assert taken(await acall(client, take(gate.limit, 30, "early", 5))).granted == 1
-    await acall(client, take(gate.limit, 30, "", 0, [("early", 0, 0)]))
+    moments = iter([100.0, 100.0 + config.lease / 2, 100.1 + config.lease / 2])
+    watch = Watch(config, client, lambda: next(moments))
+    for _ in range(2):
+        await watch.look(aconn)
+        assert taken(await acall(client, take(gate.limit, 30, "early", 5))).granted == 1
+        await acall(client, take(gate.limit, 30, "", 0, [("early", 0, 0)]))
     await watch.look(aconn)
     assert taken(await acall(client, take(gate.limit, 30, "late", 5))).granted == 4
 
 
-@pytest.mark.parametrize(("upkeep", "free"), [(1e-6, 5), (300.0, 2)])
+@pytest.mark.parametrize(("lease", "free"), [(1.0, 5), (30.0, 2)])
 async def test_a_permit_that_was_granted_long_ago_and_carried_by_no_task_is_released_at_the_first_look(
-    upkeep: float, free: int, config: pgq.Config, conn: psycopg.Connection, aconn: psycopg.AsyncConnection, client: Any
+    lease: float, free: int, config: pgq.Config, conn: psycopg.Connection, aconn: psycopg.AsyncConnection, client: Any
 ) -> None:
-    """By whichever worker's: with many of them, one seldom looks twice."""
+    """By whichever worker's: with many of them, one seldom looks twice. Sooner, a claim may be under way for it."""
     make_queue(conn, "q", concurrency=5)
     gate = Gate(own_limit(config.limit_prefix, Settings(name="q", concurrency=5)))
     await acall(client, hold(30, [], gate.limit.born, complete=True, units=True))
     await acall(client, take(gate.limit, 30, uuid.uuid4().hex, 3))
-    await client.time()  # some microseconds pass
+    began = await now(client)
+
+    async def half_a_second_passed() -> bool:
+        return await now(client) > began + 0.6
+
+    await eventually(half_a_second_passed)
     await acall(client, take(gate.limit, 30, "", 0))
-    await Watch(replace(config, upkeep=upkeep), client).look(aconn)
+    await Watch(replace(config, lease=lease, upkeep=1e-6), client).look(aconn)
     assert taken(await acall(client, take(gate.limit, 30, "next", 5))).granted == free
+
+
+async def now(client: Any) -> float:
+    """Return the limiter's clock."""
+    seconds, micros = await client.time()
+    return float(seconds + micros / 1e6)
 
 
 async def test_postgres_shows_where_queues_and_the_busiest_keys_stand(

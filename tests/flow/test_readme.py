@@ -10,8 +10,10 @@ import uuid
 from pathlib import Path
 
 import psycopg
+from factory import make_task
 
 from pgq.cli.__main__ import cli
+from pgq.readonly import ask
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -55,6 +57,15 @@ def test_the_quickstart_runs_as_written(empty_dsn: str, redis_url: str, tmp_path
                 conn.execute(question)
 
 
+def test_the_health_questions_pass_through_pgq_sql(conn: psycopg.Connection) -> None:
+    conn.execute("select setval('pgq.task_id', 17, false)")
+    make_task(conn)  # number 17
+    questions = [line.partition("  --")[0] for line in blocks("sql")[1].splitlines() if line.startswith("select")]
+    assert len(questions) > 8
+    for question in questions:
+        assert ask(conn, question).as_monitor, question
+
+
 def test_every_command_is_mentioned() -> None:
     for name in cli.commands:
         assert f"`pgq {name}`" in README, name
@@ -68,10 +79,19 @@ def test_every_subcommand_is_mentioned() -> None:
 
 
 def test_every_result_that_figures_are_taken_from_exists() -> None:
-    named = set(re.findall(r"benchmarks/results/[\w./-]+", README))
+    pages = [README, *(page.read_text("utf-8") for page in (ROOT / "docs").glob("*.md"))]
+    named = set(re.findall(r"benchmarks/results/[\w./-]+", "".join(pages)))
     assert named
     for path in named:
         assert (ROOT / path.rstrip(".")).exists(), path
+
+
+def test_every_page_is_led_to_and_every_link_leads_somewhere() -> None:
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        text = page.read_text("utf-8")
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", text):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+        assert page.parent == ROOT or f"(docs/{page.name})" in README, page.name
 
 
 def test_the_compose_file_starts_commands_that_exist() -> None:

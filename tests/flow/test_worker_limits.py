@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import psycopg
+import pytest
+import worker_app
 from limited_shop import Shop, fill, was_bounced
 from serving import all_ended, eventually, serving, until_status
 
@@ -164,3 +169,41 @@ async def test_a_weight_that_no_window_can_hold_is_a_dead_letter(
     async with serving(shop.app, config):
         row = await until_status(aconn, task_id, "dead")
     assert row.last_error == "its weight 7 is more than limit api:x ever allows, 5"
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [worker_app.note_start_on_loop, worker_app.note_start_in_thread, worker_app.note_start],
+    ids=["loop", "thread", "process"],
+)
+async def test_a_task_that_runs_for_long_keeps_its_place_in_a_window_for_no_longer_than_a_short_one(
+    handler: Any, config: pgq.Config, aconn: psycopg.AsyncConnection, tmp_path: Path
+) -> None:
+    """The limiter lets a start go only when it has heard of it."""
+    await worker_app.app.adeclare(aconn)
+    await aconn.execute("update pgq.queues set rate_max = 1, rate_per = 0.5")
+    path = tmp_path / "starts"
+    arguments = {"path": str(path), "seconds": 20}
+
+    async def both_run() -> bool:
+        return path.exists() and len(path.read_text().splitlines()) == 2
+
+    await handler.aenqueue_many(aconn, [arguments] * 2)
+    async with serving(worker_app.app, replace(config, grace=0.1)):
+        await eventually(both_run, 15)
+    first, second = map(float, path.read_text().split())
+    assert 0.5 <= second - first < 15
+
+
+async def test_a_task_of_a_key_that_runs_for_long_keeps_its_place_no_longer_either(
+    config: pgq.Config, aconn: psycopg.AsyncConnection
+) -> None:
+    shop = Shop()
+    shop.app.key_limit("api", rate=pgq.Rate(6, per=0.5))
+    await shop.app.adeclare(aconn)
+    shop.gate.clear()
+    await fill(shop, aconn, 4, limit_key="api:x", weight=3)
+    async with serving(shop.app, config):
+        await shop.started(4)
+        shop.gate.set()
+    assert shop.fullest(0.5) == 2

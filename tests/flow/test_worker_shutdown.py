@@ -13,7 +13,7 @@ from time import monotonic
 import psycopg
 import pytest
 import worker_app
-from serving import all_ended, eventually, serving, sessions, task_row, until_status
+from serving import all_ended, eventually, listening, serving, sessions, task_row, until_status
 
 import pgq
 from pgq.worker import Worker
@@ -164,7 +164,7 @@ async def test_an_idle_worker_starts_at_once_what_another_hands_back(
         task_id = await work.aenqueue(aconn)
         await eventually(lambda: asyncio.sleep(0, started == [task_id]))
         async with serving(app, patient) as second:
-            await eventually(lambda: asyncio.sleep(0, second.doorbell.works))
+            await listening(second)
             other_id = await work.aenqueue(aconn)
             await eventually(lambda: asyncio.sleep(0, other_id in started))
         gate.set()

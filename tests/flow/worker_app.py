@@ -17,6 +17,24 @@ jobs = app.queue("jobs", backoff=pgq.Fixed(0.05), max_attempts=3)
 
 
 @jobs.task(process=True)
+def note_start(path: str, seconds: float) -> None:
+    with Path(path).open("a") as file:
+        file.write(f"{time.monotonic()}\n")
+    time.sleep(seconds)
+
+
+@jobs.task
+def note_start_in_thread(path: str, seconds: float) -> None:
+    note_start.function.call(path, seconds)
+
+
+@jobs.task
+async def note_start_on_loop(path: str, seconds: float) -> None:
+    note_start.function.call(path, 0)
+    await asyncio.sleep(seconds)
+
+
+@jobs.task(process=True)
 def write_pid(path: str) -> None:
     context = pgq.context()
     Path(path).write_text(f"{os.getpid()} {context.id} {context.attempt}")

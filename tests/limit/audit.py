@@ -15,6 +15,7 @@ class Grant:
     units: int
     first: int
     last: int
+    due: int = 0  # nothing starts later, once its holder has said that all has begun, and not when
 
 
 @dataclass
@@ -25,9 +26,13 @@ class Audit:
     grants: dict[str, Grant] = field(default_factory=dict)
     ended: dict[str, list[Grant]] = field(default_factory=dict)  # by permit: of tasks that ended before the others
 
-    def granted(self, permit: str, units: int, now: int) -> None:
-        """Note a grant; a first grant under this name that reached nobody counts no more."""
-        self.grants[permit] = Grant(units, now, now + micro(self.quota.slack))
+    def granted(self, permit: str, units: int, now: int, lapses: int = 0) -> None:
+        """Note a grant; a first grant under this name that reached nobody counts no more.
+
+        Until somebody says that it has begun it may start as long as it is held.
+        """
+        due = now + micro(self.quota.slack)
+        self.grants[permit] = Grant(units, now, max(due, lapses), due)
 
     def reported(self, permit: str, units: int, count: int, now: int) -> None:
         """Note how many units started: those of tasks that ended will not start any more."""
@@ -41,7 +46,19 @@ class Audit:
 
     def stamped(self, permit: str, now: int) -> None:
         """Note that what was granted may start from now on."""
-        self.grants[permit].last = now + micro(self.quota.slack)
+        grant = self.grants[permit]
+        grant.due = now + micro(self.quota.slack)
+        grant.last = max(grant.last, grant.due)
+
+    def held(self, permit: str, lapses: int) -> None:
+        """Note that a permit is held, and has not begun, until some moment."""
+        self.grants[permit].last = max(self.grants[permit].last, lapses)
+
+    def begun(self, permit: str, at: int) -> None:
+        """Note that all of a permit has begun, at some moment at the latest."""
+        if permit in self.grants:
+            grant = self.grants[permit]
+            grant.last = min(grant.last, max(grant.due, at))
 
     def fullest(self) -> int:
         """Return the most units that may have started in any window of length `per`, both ends included.

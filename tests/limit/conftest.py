@@ -19,17 +19,25 @@ def client(redis_url: str) -> Iterator[Any]:
 
 
 @pytest.fixture
-def prefix(client: Any) -> Iterator[str]:
-    """A key prefix of the test's own; nothing stays behind it."""
-    prefix = f"test-{uuid.uuid4().hex[:12]}"
-    yield prefix
-    for key in client.scan_iter(f"{prefix}:*"):
-        client.delete(key)
+def plain(redis_admin_url: str) -> Iterator[Any]:
+    """A client of the same server that may do anything, for what a test does behind the product's back."""
+    client = connect_redis(redis_admin_url)
+    yield client
+    client.close()
 
 
 @pytest.fixture
-def desk(client: Any, prefix: str) -> Desk:
+def prefix(plain: Any) -> Iterator[str]:
+    """A key prefix of the test's own; nothing stays behind it."""
+    prefix = f"test-{uuid.uuid4().hex[:12]}"
+    yield prefix
+    for key in plain.scan_iter(f"{prefix}:*"):
+        plain.delete(key)
+
+
+@pytest.fixture
+def desk(client: Any, prefix: str, plain: Any) -> Desk:
     """Every verb under a clock that the test owns, on a server that knows what runs: nothing."""
-    desk = Desk(client, prefix)
+    desk = Desk(client, prefix, plain)
     desk.remember()
     return desk

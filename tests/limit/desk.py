@@ -18,9 +18,11 @@ TTL = 30.0
 class Desk:
     """One key prefix and one clock, in whole microseconds so that edges are exact."""
 
-    def __init__(self, client: Any, prefix: str) -> None:
+    def __init__(self, client: Any, prefix: str, plain: Any = None) -> None:
         self.client, self.prefix = client, prefix
+        self.plain = plain or client  # may do anything: for what a test does behind the product's back
         self.now = 1_700_000_000_000_000
+        self.prompt = True  # whatever is granted begins at once, and the server is told
 
     def say(self, verb: Verb) -> Any:
         """Carry out a call at this clock's time."""
@@ -45,11 +47,21 @@ class Desk:
         self.client.set(self.key("any").born, 1)
 
     def take(self, one: Limit, permit: str, want: int = 1, reports: tuple[Told, ...] = ()) -> Taken:
-        return limit.taken(self.say(limit.take(one, TTL, permit, want, reports)))
+        found = limit.taken(self.say(limit.take(one, TTL, permit, want, reports)))
+        if found.granted and self.prompt:
+            self.begin((one, permit, found.granted))
+        return found
+
+    def begin(self, *permits: tuple[Limit, str, int], ago: float = 0.0) -> None:
+        """Say that all of some permits of so many tasks has begun, a while ago at the latest."""
+        self.report(*((one, (permit, count, count, None, micro(ago))) for one, permit, count in permits))
 
     def acquire(self, *requests: Request) -> list[Answer]:
         found = limit.answers(requests, self.say(limit.acquire(self.prefix, TTL, requests)))
         assert found is not None
+        begun = [request for request, one in zip(requests, found, strict=True) if one.granted and self.prompt]
+        for own, permit, units in [(own, one.permit, one.units) for one in begun for own in one.limits]:
+            self.report((own, (permit, units, 1, None, 0)))
         return found
 
     def report(self, *told: tuple[Limit, Told]) -> int:
@@ -77,7 +89,7 @@ class Desk:
 
     def keys(self) -> set[str]:
         """What the server keeps under the prefix, without what says that it remembers and what it counted."""
-        found = {key.decode() for key in self.client.scan_iter(f"{self.prefix}:*")}
+        found = {key.decode() for key in self.plain.scan_iter(f"{self.prefix}:*")}
         return {key for key in found if not key.endswith((":born", ":denials"))}
 
 

@@ -20,6 +20,7 @@ class Model:
     log: dict[str, tuple[int, int]] = field(default_factory=dict)  # permit: its units, the moment they count from
     tokens: dict[str, tuple[int, int]] = field(default_factory=dict)  # permit: its tasks that run, when they lapse
     granted: set[str] = field(default_factory=set)  # those of the tokens that were granted, and not told by force
+    open: set[str] = field(default_factory=set)  # those of them of which something may still start
     apart: dict[str, int] = field(default_factory=dict)  # permit in the log: its units that are there by themselves
     until: int = 0
     seen: int = 0
@@ -49,9 +50,18 @@ class Model:
         back = max(self.seen - now, 0)
         self.seen = now
         self.until -= back
-        self.log = {p: (units, at - back) for p, (units, at) in self.log.items() if at - back + self.per >= now}
-        self.tokens = {p: (count, at - back) for p, (count, at) in self.tokens.items() if at - back > now}
-        self.granted &= self.tokens.keys()
+        self.log = {p: (units, at - back) for p, (units, at) in self.log.items()}
+        self.tokens = {p: (count, at - back) for p, (count, at) in self.tokens.items()}
+        for permit in self.open & self.log.keys():  # it stays where it may start: not beyond the lapse of its hold
+            units, at = self.log[permit]
+            lapses = self.tokens[permit][1]
+            if lapses <= now:
+                self.log[permit] = units, max(at, lapses)
+            elif at + self.per < now:
+                self.log[permit] = units, now
+        self.log = {p: (units, at) for p, (units, at) in self.log.items() if at + self.per >= now}
+        self.tokens = {p: (count, at) for p, (count, at) in self.tokens.items() if at > now}
+        self._forget()
         self.apart = {p: units for p, units in self.apart.items() if p in self.log}
 
     def room(self) -> tuple[float, float]:
@@ -81,7 +91,7 @@ class Model:
         """Return how many of `want` are granted under one name."""
         if self.renewed(permit):
             return self.tokens[permit][0]
-        self.tokens.pop(permit, None)
+        self.let_go(permit)
         granted = int(min(want, *self.room()))
         self.grant(permit, granted, granted)
         return granted
@@ -91,13 +101,27 @@ class Model:
         self.apart.pop(permit, None)
         self.hold(permit, units, count)
         self.granted |= {permit} & self.tokens.keys()
+        self.open |= {permit} & self.tokens.keys()
 
-    def report(self, permit: str, units: int, count: int, ago: int = 0) -> None:
+    def let_go(self, permit: str) -> None:
+        """Forget a hold."""
+        self.tokens.pop(permit, None)
+        self._forget()
+
+    def _forget(self) -> None:
+        self.granted &= self.tokens.keys()
+        self.open &= self.tokens.keys()
+
+    def report(self, permit: str, units: int, count: int, ago: int | None = 0, begun: int | None = None) -> None:
         """Bring a permit down to what it used and still runs; what ended before the rest counts by itself."""
         before, at = self.log.pop(permit, (0, 0))
         apart = self.apart.pop(permit, 0)
-        left, ended = min(before, max(units - apart, 0)), min(at, self.seen - ago)
-        if count and left > count:
+        latest: float = inf if permit in self.open else at
+        if begun is not None:
+            at = latest = max(at, self.seen - begun)
+            self.open -= {permit} if before else set()
+        left, ended = min(before, max(units - apart, 0)), int(min(latest, at if ago is None else self.seen - ago))
+        if ago is not None and count and left > count:
             apart += left - count
             there, _ = self.log.get(f"{permit}#{apart}", (0, 0))
             self.log[f"{permit}#{apart}"] = there + left - count, ended
@@ -108,7 +132,7 @@ class Model:
         ran, lapses = self.tokens.pop(permit, (0, 0))
         if ran and count:
             self.tokens[permit] = min(count, ran), lapses
-        self.granted &= self.tokens.keys()
+        self._forget()
 
     def pause(self, length: int) -> None:
         """Let nothing start for a while."""
@@ -125,7 +149,7 @@ def _decide(models: dict[str, Model], request: Request, blocked: set[str]) -> in
     names = [limit.name for limit in request.limits]
     lacking = [name for name in names if not models[name].renewed(request.permit)]
     for name in lacking:
-        models[name].tokens.pop(request.permit, None)
+        models[name].let_go(request.permit)
     if any(request.units > (models[name].quota.max or inf) for name in lacking):
         return -1
     short = {name for name in lacking if not _fits(models[name], request.units, blocked=name in blocked)}

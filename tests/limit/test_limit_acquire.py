@@ -209,6 +209,20 @@ def test_before_any_has_ended_a_task_is_thought_to_take_twice_as_long_as_it_has(
     assert wait(ask(desk, key, "c", denied=1)[0]) == pytest.approx(4, abs=1e-5)
 
 
+def test_those_who_look_again_and_again_for_a_slot_that_is_held_for_long_come_together(desk: Desk) -> None:
+    """Each visit costs a claim and a write; so it is a few a second, however many wait."""
+    key = desk.key("a", slots=1)
+    ask(desk, key, "a")
+    desk.wait(20.0)
+    moments = set()
+    for number in range(100):
+        desk.wait(0.01)
+        (answer,) = ask(desk, key, f"w{number}", denied=2 + number % 5)
+        assert 20 < wait(answer) < 21 + 5.3
+        moments.add(desk.now + limit.micro(wait(answer)))
+    assert len(moments) <= 5 * (1 / 0.262 + 2)  # one second's worth for each count of denials
+
+
 def test_a_paused_key_tells_the_end_of_its_pause_first(desk: Desk) -> None:
     key = desk.key("a", 1, per=1.0)
     desk.pause(20.0, key)
@@ -235,7 +249,7 @@ def test_a_key_with_turns_told_lives_until_the_last_of_them(desk: Desk) -> None:
     key = desk.key("a", 1, per=1.0)
     ask(desk, key, "now", *(f"p{number}" for number in range(100)))
     desk.report((key, ("now", 1, 0)))
-    assert desk.client.pttl(key.keys[2]) / 1000 > 99 * STEP
+    assert desk.plain.pttl(key.keys[2]) / 1000 > 99 * STEP
     desk.wait(101 * STEP)
     desk.sums(key)
     assert desk.keys() == set()
@@ -257,7 +271,7 @@ def test_denials_are_counted_by_the_key_that_was_in_the_way(desk: Desk) -> None:
     desk.acquire(*(Request(str(number), (full, other)) for number in range(4)))
     counted = desk.client.zrange(f"{desk.prefix}:{{keys}}:denials", 0, -1, withscores=True)
     assert counted == [(b"k:full", 3.0)]
-    assert 0 < desk.client.ttl(f"{desk.prefix}:{{keys}}:denials") <= 86_400
+    assert 0 < desk.plain.ttl(f"{desk.prefix}:{{keys}}:denials") <= 86_400
 
 
 def test_the_count_of_denials_keeps_those_denied_most(desk: Desk) -> None:

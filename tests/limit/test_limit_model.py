@@ -34,7 +34,10 @@ _number = count()
 
 
 @pytest.mark.timeout(60 + TRACES // 10)
-def test_random_traces_agree_with_the_model_and_keep_every_window(redis_url: str, prefix: str, keep: Keep) -> None:
+def test_random_traces_agree_with_the_model_and_keep_every_window(
+    redis_url: str, plain: Any, prefix: str, keep: Keep
+) -> None:
+    runner.load(plain)
     first, workers = random.SystemRandom().randrange(10**12), os.cpu_count() or 1
     share = -(-TRACES // workers)
     command = [sys.executable, str(Path(runner.__file__)), redis_url, prefix]
@@ -55,8 +58,10 @@ def test_random_traces_agree_with_the_model_and_keep_every_window(redis_url: str
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rng=st.randoms(use_true_random=False), steps=st.integers(1, 30))
-def test_traces_that_hypothesis_thinks_of_do_too(client: Any, prefix: str, rng: random.Random, steps: int) -> None:
-    runner.load(client)
+def test_traces_that_hypothesis_thinks_of_do_too(
+    client: Any, plain: Any, prefix: str, rng: random.Random, steps: int
+) -> None:
+    runner.load(plain)
     story = Trace(rng, f"{prefix}:h{next(_number)}").story(steps)
     command = next(story)
     while True:

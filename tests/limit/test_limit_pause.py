@@ -47,7 +47,7 @@ def test_what_runs_goes_on_and_is_reported_as_ever(desk: Desk) -> None:
 def test_a_pause_outlives_an_idle_limit_and_then_leaves_nothing(desk: Desk) -> None:
     key = desk.key("a", 5, per=1.0)
     desk.pause(100.0, key)
-    assert 100.0 < desk.client.pttl(key.keys[2]) / 1000 <= 101.0
+    assert 100.0 < desk.plain.pttl(key.keys[2]) / 1000 <= 101.0
     desk.wait(99.0)
     assert desk.look(key)[0].paused == 1.0
     desk.wait(1.0)

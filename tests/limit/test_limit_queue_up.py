@@ -36,7 +36,7 @@ def test_it_reserves_nothing(desk: Desk) -> None:
 def test_what_was_sent_away_is_known_until_it_is_due_and_then_takes_no_memory(desk: Desk) -> None:
     key = desk.key("a", 1, per=1.0)
     desk.queue_up(key, (5, 1000.0))
-    assert 1000 < desk.client.pttl(key.keys[2]) / 1000 <= 1001
+    assert 1000 < desk.plain.pttl(key.keys[2]) / 1000 <= 1001
     desk.wait(999.0)
     assert desk.queue_up(key) == 1.0
     desk.wait(1.0)

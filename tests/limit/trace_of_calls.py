@@ -51,6 +51,7 @@ class Trace:
         self.count = 0
         self.mine: dict[tuple[str, str], list[int]] = {}  # (limit, permit): units used and tasks that run, as we know
         self.since: dict[tuple[str, str], int] = {}  # the same: no task of it ended before that and was not reported
+        self.begun: dict[tuple[str, str], int] = {}  # the same, of those we know to have begun: until when
         self.lost: list[Any] = []  # calls whose replies never came
 
     def story(self, steps: int) -> Step:
@@ -58,9 +59,10 @@ class Trace:
         born = f"{self.prefix}:{{keys}}:born"
         yield "SET", born, 1
         acts = [self.take, self.acquire, self.report, self.again, self.stamp, self.renew, self.force, self.pause]
+        acts.append(self.begin)
         for _ in range(steps):
             self.tick()
-            yield from self.rng.choices(acts, [6, 6, 6, 3, 2, 1, 0.3, 0.3])[0]()
+            yield from self.rng.choices(acts, [6, 6, 6, 3, 2, 1, 0.3, 0.3, 4])[0]()
             if self.rng.random() < 0.2:
                 yield from self.look()
         yield from self.end()
@@ -152,8 +154,13 @@ class Trace:
             if count:
                 self.mine[name, permit] = [units, count]
                 self.since[name, permit] = self.true
+                self.begun.pop((name, permit), None)
                 if name in self.audits:
-                    self.audits[name].granted(permit, units, self.true)
+                    self.audits[name].granted(permit, units, self.true, self.lapses(name, permit))
+
+    def lapses(self, name: str, permit: str) -> int:
+        """Return when a hold lapses, in true time."""
+        return self.true + self.models[name].tokens[permit][1] - self.clock
 
     def again(self) -> Step:
         """Say once more what had no reply."""
@@ -168,7 +175,31 @@ class Trace:
     def change(self, name: str, permit: str) -> grants.Told:
         units, count = map(self.rng.randint, (0, 0), self.mine[name, permit])
         longest = self.true - max(self.since[name, permit], self.true - micro(TTL))
-        return permit, units, count, self.rng.choice([0, self.rng.randint(0, longest)])
+        begun = self.begun.get((name, permit))
+        if begun is None and self.rng.random() < 0.5:
+            begun = self.begins(name, permit)
+        ago = self.rng.choice([0, self.rng.randint(0, longest)])
+        return permit, units, count, ago, None if begun is None else self.true - begun
+
+    def begins(self, name: str, permit: str) -> int | None:
+        """Let all of a permit have begun at some moment, now at the latest; never once it counts as dead."""
+        if permit not in self.models[name].open:
+            return None
+        latest = min(self.true, self.lapses(name, permit))
+        moment = self.rng.randint(min(self.since[name, permit], latest), latest)
+        self.begun[name, permit] = moment
+        return moment
+
+    def begin(self) -> Step:
+        """Say that something has begun, perhaps long after it should have, or say it once more."""
+        if held := self.held():
+            name, permit = self.rng.choice(held)
+            begun = self.begun.get((name, permit)) or self.begins(name, permit)
+            if begun is not None:
+                told = permit, *self.mine[name, permit], None, self.true - begun
+                yield from self.say(limit.report(TTL, [(self.limits[name], told)]))
+                self.come([self.limits[name]])
+                self.tell([(name, told)])
 
     def report(self) -> Step:
         if self.mine:
@@ -179,13 +210,16 @@ class Trace:
             self.tell(changes)
 
     def tell(self, changes: list[tuple[str, grants.Told]]) -> None:
-        for name, (permit, units, count, *rest) in changes:
-            ago = sum(rest)
+        for name, (permit, units, count, *ages) in changes:
+            ago, begun = ages
             self.mine[name, permit] = [units, count]
-            self.since[name, permit] = self.true  # what ends from now on has not ended before
-            self.models[name].report(permit, units, count, ago)
-            if name in self.audits:
-                self.audits[name].reported(permit, units, count, self.true - ago)
+            self.models[name].report(permit, units, count, ago, begun)
+            if begun is not None and name in self.audits:
+                self.audits[name].begun(permit, self.true - begun)
+            if ago is not None:
+                self.since[name, permit] = self.true  # what ends from now on has not ended before
+                if name in self.audits:
+                    self.audits[name].reported(permit, units, count, self.true - ago)
 
     def stamp(self) -> Step:
         if held := self.held():
@@ -214,6 +248,8 @@ class Trace:
         for one, (permit, used, count) in pairs:
             model = self.models[one.name]
             model.hold(permit, used if units and permit not in model.log else 0, count)
+            if one.name in self.audits and permit in model.open:
+                self.audits[one.name].held(permit, self.lapses(one.name, permit))
 
     def pause(self) -> Step:
         one = self.limits[self.some()]

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg
+from pooler import WANTED
 
 DEADLINE = 10.0  # seconds
 
@@ -34,9 +35,14 @@ def wait_until(reached: Callable[[], Any]) -> None:
 
 
 def wait_for_lock(watcher: psycopg.Connection, waiting: psycopg.Connection) -> None:
-    """Return when the session `waiting` stands behind a lock of another one."""
-    query = "select cardinality(pg_blocking_pids(%s)) > 0"
-    wait_until(lambda: watcher.execute(query, (waiting.info.backend_pid,)).fetchone() == (True,))
+    """Return when the session `waiting` stands behind a lock of another one; behind a pooler, when any session does."""
+    which = "true" if WANTED else "pid = %s"
+    query = (
+        "select bool_or(cardinality(pg_blocking_pids(pid)) > 0) from pg_stat_activity"
+        f" where datname = current_database() and backend_type = 'client backend' and {which}"
+    )
+    values = () if WANTED else (waiting.info.backend_pid,)
+    wait_until(lambda: watcher.execute(query, values).fetchone() == (True,))
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 from factory import QUEUE, clock, make_queue, make_task, make_worker
+from pooler import UNPREPARED
 from stages import claim as claim_by_hand
 from stages import settle
 
@@ -131,7 +132,7 @@ async def test_a_backlog_below_the_floors_is_worked_off_after_one_sweep(
 
 async def test_workers_with_cursors_and_late_commits_lose_nothing(dsn: str, looker: Looker) -> None:
     async def write(number: Any) -> None:
-        async with await psycopg.AsyncConnection.connect(dsn) as writer:
+        async with await psycopg.AsyncConnection.connect(dsn, prepare_threshold=UNPREPARED) as writer:
             for _ in range(10):
                 await writer.execute("select pgq.enqueue('jobs', 'work', priority => %s)", (number % 11,))
                 await asyncio.sleep(0.002 * number)

@@ -102,9 +102,9 @@ def bell(conn: psycopg.Connection) -> int:
 
 
 @pytest.fixture
-def sleepers(dsn: str, conn: psycopg.Connection, bell: int) -> Iterator[list[Sleeper]]:
+def sleepers(direct_dsn: str, conn: psycopg.Connection, bell: int) -> Iterator[list[Sleeper]]:
     worker = make_worker(conn)
-    sleepers = [Sleeper(dsn, bell, worker) for _ in range(2)]
+    sleepers = [Sleeper(direct_dsn, bell, worker) for _ in range(2)]
     yield sleepers
     for sleeper in sleepers:
         sleeper.close()
@@ -350,10 +350,12 @@ async def test_a_listener_behind_a_pooler_says_so_and_hears_nothing(dsn: str, ca
         await asyncio.gather(listening, return_exceptions=True)
 
 
-async def test_a_listener_hears_what_was_sent_and_looks_once_when_it_begins(conn: psycopg.Connection, dsn: str) -> None:
+async def test_a_listener_hears_what_was_sent_and_looks_once_when_it_begins(
+    conn: psycopg.Connection, direct_dsn: str
+) -> None:
     heard = asyncio.Queue()
-    doorbell = Doorbell(dsn, lambda *note: heard.put_nowait(note))
-    async with await aconnect(dsn, "listen") as listener:
+    doorbell = Doorbell(direct_dsn, lambda *note: heard.put_nowait(note))
+    async with await aconnect(direct_dsn, "listen") as listener:
         listening = asyncio.create_task(doorbell.listen(listener))
         async with asyncio.timeout(10):
             assert [await heard.get(), await heard.get()] == [("ring", ""), ("settings", "")]

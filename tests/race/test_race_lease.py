@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from factory import counts, held, key_holder, make_task, make_tasks, make_worker, task_row
 from interleave import behind, between_snapshot_and_locks
+from pooler import UNPREPARED
 from stages import claim, complete, keys, recover, settle
 
 from pgq.db import Call, run
@@ -63,7 +64,7 @@ def test_many_workers_at_once_never_hold_the_same_task(conn: psycopg.Connection,
 
     def drain(_: Any) -> Any:
         taken = []
-        with psycopg.connect(dsn, autocommit=True) as mine:
+        with psycopg.connect(dsn, autocommit=True, prepare_threshold=UNPREPARED) as mine:
             while found := claim(mine, worker, count=17):
                 taken += [task.id for task in found]
         return taken

@@ -12,7 +12,7 @@ from factory import clock, make_day, make_task, make_worker, task_row
 from interleave import behind
 from stages import claim
 
-from pgq.upkeep import seal_partitions
+from pgq.upkeep import make_partitions, seal_partitions
 
 PATIENCE = "set lock_timeout = '10s'"
 
@@ -121,6 +121,45 @@ def test_making_a_day_waits_for_an_enqueue_in_flight_into_the_default_partition(
         ann.commit()
     bob.commit()
     assert task_row(conn, task_id).leaf == f"pgq.{made.result()}"
+
+
+ENQUEUES = {
+    "sql": "select pgq.enqueue('jobs', 'work', scheduled_at => %s)",
+    "insert": "insert into pgq.tasks (queue, task, timeout, max_attempts, scheduled_at)"
+    " values ('jobs', 'work', 1, 1, %s) returning id",
+    "later": "update pgq.tasks set scheduled_at = %s where queue = 'jobs' and status = 'pending' returning id",
+}
+
+
+@pytest.mark.parametrize("statement", ENQUEUES.values(), ids=ENQUEUES)
+def test_what_is_written_while_its_day_is_made_goes_into_that_day(
+    conn: psycopg.Connection, ann: psycopg.Connection, bob: psycopg.Connection, statement: str
+) -> None:
+    moment = clock(conn) + timedelta(days=30)
+    make_task(conn)
+    leaf = make_day(ann, 30)
+    with behind(conn, bob, lambda: bob.execute(statement, (moment,)).fetchone()[0]) as written:
+        ann.commit()
+    bob.commit()
+    assert task_row(conn, written.result()).leaf == f"pgq.{leaf}"
+
+
+async def test_a_transaction_that_enqueued_keeps_no_other_enqueue_waiting_for_a_new_day(
+    conn: psycopg.Connection, ann: psycopg.Connection, aconn: psycopg.AsyncConnection
+) -> None:
+    leaf = conn.execute("select max(name) from pgq.partitions").fetchone()[0]
+    conn.execute(f"drop table pgq.{leaf}")
+    conn.execute("delete from pgq.partitions where name = %s", (leaf,))
+    make_task(conn)
+    enqueue(ann)
+    async with aconn.transaction():
+        await make_partitions(aconn)
+        conn.execute("set lock_timeout = '50ms'")
+        assert enqueue(conn) > 0
+    ann.commit()
+    async with aconn.transaction():
+        await make_partitions(aconn)
+    assert conn.execute("select max(name) from pgq.partitions").fetchone() == (leaf,)
 
 
 async def test_a_day_in_use_does_not_keep_the_other_days_from_being_sealed(

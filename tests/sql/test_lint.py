@@ -13,6 +13,8 @@ from pgq import statements
 
 FILES = statements.files("queries")
 LINE = [
+    "add_timings",
+    "begin",
     "claim",
     "complete",
     "copy_defaults",
@@ -26,7 +28,7 @@ LINE = [
     "recover",
     "settle",
 ]
-TABLES = {"tasks", "queues", "unique_keys", "counts"}
+TABLES = {"attempts", "counts", "queues", "tasks", "unique_keys"}
 
 every_file = pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 line_file = pytest.mark.parametrize("name", LINE)

@@ -181,8 +181,8 @@ def test_a_limit_changed_by_hand_stays_until_the_code_changes(conn: psycopg.Conn
     assert run(conn, Call("limit_settings", {}))[1] == ("host", 2, 1.0, None)
 
 
-def test_a_changed_declaration_is_announced(conn: psycopg.Connection, dsn: str) -> None:
-    with psycopg.connect(dsn, autocommit=True) as worker:
+def test_a_changed_declaration_is_announced(conn: psycopg.Connection, direct_dsn: str) -> None:
+    with psycopg.connect(direct_dsn, autocommit=True) as worker:
         worker.execute("listen pgq")
         declare(conn, "host", concurrency=3)
         assert [notice.payload for notice in worker.notifies(timeout=10, stop_after=1)] == ["settings:"]

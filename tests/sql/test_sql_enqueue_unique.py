@@ -86,6 +86,19 @@ def test_replace_changes_the_task_that_waits(conn: psycopg.Connection) -> None:
     assert conn.execute("select count(*) from pgq.tasks").fetchone() == (1,)
 
 
+def test_a_task_that_replaces_one_that_failed_is_as_a_new_task(conn: psycopg.Connection) -> None:
+    spent = {"attempts": 4, "crashes": 2, "bounces": 3, "last_error": "e", "traceback": "t", "worker_id": 7}
+    now = clock(conn)
+    holder = make_task(
+        conn, unique_key="k", started_at=now, created_at=now - timedelta(days=1), throttled_by="host:a", **spent
+    )
+    assert enqueue(conn, on_conflict="replace") == holder
+    row = task_row(conn, holder)
+    assert (row.attempts, row.crashes, row.bounces) == (0, 0, 0)
+    assert (row.last_error, row.traceback, row.worker_id, row.started_at, row.throttled_by) == (None,) * 5
+    assert now <= row.created_at <= row.scheduled_at + timedelta(seconds=1)
+
+
 def test_replace_lets_the_new_task_run_after_a_holder_that_runs_already(conn: psycopg.Connection) -> None:
     running = make_task(conn, status="processing", unique_key="k", payload='{"old": 1}')
     task_id = enqueue(conn, '{"new": 1}', on_conflict="replace")

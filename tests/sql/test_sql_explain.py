@@ -134,6 +134,13 @@ def test_without_a_worker_for_its_queue_a_task_waits_for_one(conn: psycopg.Conne
     assert said(conn, make_task(conn)) == "due, but no worker serves queue jobs"
 
 
+def test_a_task_that_no_worker_knows_says_so(conn: psycopg.Connection, due: int) -> None:
+    conn.execute("update pgq.workers set tasks = '{other}'")
+    assert said(conn, due) == "due, but no worker that serves queue jobs knows a task of the name work"
+    conn.execute("update pgq.workers set tasks = '{other,work}'")
+    assert "number 1" in said(conn, due)
+
+
 def test_busy_slots_are_counted_over_the_workers_of_its_queue(conn: psycopg.Connection, due: int) -> None:
     make_worker(conn, queues=["other", "jobs"], concurrency=4, running=4)
     make_worker(conn, queues=["other"], concurrency=4)

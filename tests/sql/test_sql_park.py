@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import psycopg
-from factory import QUEUE, make_queue, make_task
+from factory import QUEUE, make_queue, make_task, task_row
 
 from pgq.cursor import PRIORITIES
 from pgq.db import Call, run
@@ -106,3 +106,32 @@ def test_a_task_that_another_session_holds_is_left_out(conn: psycopg.Connection,
         assert [count for _, count, _ in park(conn)] == [1]
     due = waits(conn)
     assert due[free] > 1 > due[held]
+
+
+def crowd(conn: psycopg.Connection, **changes: Any) -> dict[int, Any]:
+    values = {"queue": QUEUE, "key": KEY, "priorities": PRIORITIES, "reach": 1000}
+    return {priority: ends for priority, ends in run(conn, Call("crowd", values | changes)) if ends is not None}
+
+
+def test_a_crowd_ends_with_the_last_of_its_tasks_that_has_not_been_sent_away(conn: psycopg.Connection) -> None:
+    make_queue(conn)
+    make_queue(conn, "other")
+    make_task(conn, limit_keys=[KEY], due=-60)
+    last = make_task(conn, limit_keys=["host:h", KEY], due=-50)
+    make_task(conn, due=-40)
+    make_task(conn, limit_keys=["customer:other"], due=-40)
+    make_task(conn, limit_keys=[KEY], due=-40, bounces=1)
+    make_task(conn, limit_keys=[KEY], due=60)
+    make_task(conn, limit_keys=[KEY], due=-40, status="processing")
+    make_task(conn, limit_keys=[KEY], due=-40, queue="other")
+    make_task(conn, priority=0)
+    urgent = make_task(conn, limit_keys=[KEY], due=-5, priority=1)
+    assert crowd(conn) == {5: task_row(conn, last).scheduled_at, 1: task_row(conn, urgent).scheduled_at}
+
+
+def test_behind_very_many_others_the_end_of_a_crowd_is_not_looked_for(conn: psycopg.Connection) -> None:
+    make_queue(conn)
+    make_task(conn, limit_keys=[KEY], due=-60)
+    others = [make_task(conn, due=number - 50) for number in range(4)]
+    assert crowd(conn, reach=3) == {5: task_row(conn, others[0]).scheduled_at}
+    assert crowd(conn, reach=5)[5] < task_row(conn, others[0]).scheduled_at

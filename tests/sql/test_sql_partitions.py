@@ -203,3 +203,20 @@ def test_migrating_again_makes_nothing_twice(conn: psycopg.Connection) -> None:
     before = conn.execute("select count(*) from pgq.partitions").fetchone()
     assert migrate(conn) == []
     assert conn.execute("select count(*) from pgq.partitions").fetchone() == before
+
+
+def test_a_day_of_many_ended_tasks_is_not_read_through_while_everybody_waits_for_its_drop(
+    conn: psycopg.Connection,
+) -> None:
+    leaf, task_id = make_day(conn, -40), make_task(conn, status="dead", scheduled_at=at(conn, -40))
+    conn.execute(
+        "insert into pgq.tasks (queue, task, status, timeout, max_attempts, scheduled_at, completed_at)"
+        " select queue, task, 'completed', 1, 1, scheduled_at, completed_at from pgq.tasks, generate_series(1, 5000)"
+    )
+    conn.execute(f"analyze pgq.{leaf}")
+    read = "select seq_tup_read from pg_stat_xact_user_tables where relname = %s"
+    with conn.transaction():
+        before = conn.execute(read, (leaf,)).fetchone()
+        assert call(conn, "drop_partition", leaf) is False
+        assert conn.execute(read, (leaf,)).fetchone() == before
+    assert task_row(conn, task_id).status == "dead"

@@ -34,6 +34,21 @@ def dead(conn: psycopg.Connection) -> Any:
     return make_worker(conn, silent_for=31, lease=0.2)
 
 
+def test_what_started_before_the_clock_was_set_ahead_is_that_much_less_overdue(
+    conn: psycopg.Connection, living: int
+) -> None:
+    task_id = make_task(conn, status="processing", worker_id=living, started_at=clock(conn) - timedelta(hours=1))
+    stepped_at = clock(conn) - timedelta(seconds=1)
+    assert recover(conn, stepped_at=stepped_at, ahead=3_590.0) == {}
+    assert recover(conn, stepped_at=stepped_at - timedelta(hours=2), ahead=3_590.0) == {task_id: "pending"}
+
+
+def test_a_task_of_a_dead_worker_is_due_although_the_clock_was_set_back(conn: psycopg.Connection, dead: int) -> None:
+    task_id = make_task(conn, status="processing", worker_id=dead, due=600)
+    assert recover(conn) == {task_id: "pending"}
+    assert task_row(conn, task_id).scheduled_at <= clock(conn)
+
+
 def test_a_task_of_a_dead_worker_goes_back_to_its_place_in_the_line(conn: psycopg.Connection, dead: int) -> None:
     task_id = make_task(conn, status="processing", worker_id=dead, due=-600)
     place = task_row(conn, task_id).scheduled_at
@@ -87,13 +102,49 @@ def test_out_of_attempts_it_ends_and_frees_its_key(
 ) -> None:
     make_queue(conn, keep_dead=keep_dead)
     holder = {"worker_id": living, "running_for": 99, "timeout": 1} if overdue else {"worker_id": dead}
-    task_id = make_task(conn, status="processing", attempts=3, max_attempts=3, unique_key="k", **holder)
+    task_id = make_task(conn, status="processing", attempts=3, max_attempts=3, suspect=True, unique_key="k", **holder)
     assert recover(conn) == {task_id: end}
     row = task_row(conn, task_id)
     assert (row.status, row.lease) == (end, None)
     assert row.completed_at is not None
     assert key_holder(conn, "k") is None
     assert counts(conn) == {end: 1}
+
+
+@pytest.mark.parametrize("overdue", [True, False])
+def test_a_last_attempt_that_had_not_begun_is_given_back_and_counts_as_a_crash(
+    conn: psycopg.Connection, living: int, dead: int, overdue: bool
+) -> None:
+    holder = {"worker_id": living, "running_for": 99, "timeout": 1} if overdue else {"worker_id": dead}
+    task_id = make_task(conn, status="processing", attempts=3, max_attempts=3, unique_key="k", due=-600, **holder)
+    place = task_row(conn, task_id).scheduled_at
+    assert recover(conn) == {task_id: "pending"}
+    row = task_row(conn, task_id)
+    assert (row.status, row.attempts, row.crashes, row.scheduled_at) == ("pending", 2, 1, place)
+    assert (row.lease, row.completed_at) == (None, None)
+    assert ("its last attempt was given back" if overdue else "died while it held this task") in row.last_error
+    assert key_holder(conn, "k") == task_id
+    assert counts(conn) == {}  # no attempt failed
+    assert conn.execute("select count(*) from pgq.attempts").fetchone() == (0,)
+
+
+def test_only_a_last_attempt_is_given_back(conn: psycopg.Connection, dead: int) -> None:
+    task_id = make_task(conn, status="processing", attempts=2, max_attempts=3, worker_id=dead)
+    assert recover(conn) == {task_id: "pending"}
+    assert task_row(conn, task_id).attempts == 2
+    assert counts(conn) == {"retried": 1}
+
+
+def test_a_last_attempt_of_a_task_that_was_asked_to_stop_is_not_given_back(conn: psycopg.Connection, dead: int) -> None:
+    make_task(conn, status="processing", attempts=1, max_attempts=1, worker_id=dead, cancel_requested=True)
+    assert list(recover(conn).values()) == ["cancelled"]
+    assert counts(conn) == {"cancelled": 1}
+
+
+def test_what_was_suspect_once_is_not_when_it_is_claimed_again(conn: psycopg.Connection, living: int) -> None:
+    task_id = make_task(conn, suspect=True)
+    claim(conn, living)
+    assert task_row(conn, task_id).suspect is False
 
 
 def test_a_task_that_goes_back_keeps_its_key(conn: psycopg.Connection, dead: int) -> None:

@@ -21,8 +21,8 @@ def heard(conn: psycopg.Connection) -> Any:
 
 
 @pytest.fixture
-def ear(dsn: str) -> Iterator[Any]:
-    with psycopg.connect(dsn, autocommit=True) as ear:
+def ear(direct_dsn: str) -> Iterator[Any]:
+    with psycopg.connect(direct_dsn, autocommit=True) as ear:
         ear.execute("listen pgq")
         yield ear
 
@@ -47,7 +47,8 @@ def test_a_running_task_is_asked_to_stop_and_its_worker_told(conn: psycopg.Conne
     row = task_row(conn, task_id)
     assert (row.status, row.cancel_requested, row.completed_at) == ("processing", True, None)
     assert (key_holder(conn, "k"), counts(conn)) == (task_id, {})
-    assert f"cancel:{task_id}" in heard(ear)
+    proof = conn.execute("select pgq.cancel_proof(id, lease) from pgq.tasks").fetchone()[0]
+    assert f"cancel:{task_id}:{proof}" in heard(ear)
 
 
 @pytest.mark.parametrize("status", sorted(ENDED))
@@ -123,10 +124,10 @@ def test_a_retry_whose_key_was_taken_meanwhile_is_refused_and_changes_nothing(co
     assert key_holder(conn, "k") == holder
 
 
-def test_retry_rings_for_a_sleeper(conn: psycopg.Connection, ear: psycopg.Connection, dsn: str) -> None:
+def test_retry_rings_for_a_sleeper(conn: psycopg.Connection, ear: psycopg.Connection, direct_dsn: str) -> None:
     task_id = make_task(conn, status="dead")
     (bell,) = conn.execute("select bell from pgq.queues").fetchone()
-    with psycopg.connect(dsn) as sleeper:
+    with psycopg.connect(direct_dsn) as sleeper:
         sleeper.execute("select pg_advisory_lock(7366513, %s)", (bell,))
         call(conn, "retry", task_id)
     assert "ring:jobs" in heard(ear)

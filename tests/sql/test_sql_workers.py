@@ -1,4 +1,4 @@
-"""register, heartbeat, unregister, upkeep_turn, clock: one row a process, and who does the upkeep."""
+"""register, heartbeat, unregister, upkeep_due, upkeep_turn, clock: one row a process, and who does the upkeep."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from factory import clock, make_worker
 
 from pgq.db import Call, run
 
-WORKER = {"name": "n", "host": "h", "pid": 1, "queues": ["a", "b"], "concurrency": 3, "version": "1", "lease": 30.0}
+WORKER = {
+    "name": "n", "host": "h", "pid": 1, "queues": ["a", "b"], "concurrency": 3, "version": "1", "lease": 30.0,
+    "tasks": ["t"],
+    "supervisor": None, "scale": None,
+}  # fmt: skip
 
 
 def test_a_process_registers_under_a_new_id_each_time(conn: psycopg.Connection) -> None:
@@ -53,6 +57,26 @@ def test_one_process_at_a_time_does_a_step_while_others_do_other_steps(conn: psy
         assert turn(conn, 0.0, "recover") == [("recover",)]
         other.rollback()
     assert turn(conn, 60.0) == [("roll up",)]
+
+
+def test_the_look_for_due_steps_finds_what_a_turn_would_get(conn: psycopg.Connection) -> None:
+    due = Call("upkeep_due", {"steps": ["roll up", "recover", "no such step"], "every": [60.0, 60.0, 0.0]})
+    assert run(conn, due) == [("roll up",), ("recover",)]
+    assert turn(conn, 60.0, "roll up") == [("roll up",)]
+    assert run(conn, due) == [("recover",)]
+
+
+def test_a_step_that_ran_in_the_future_is_due_since_the_clock_was_set_back(conn: psycopg.Connection) -> None:
+    conn.execute("update pgq.upkeep set ran_at = clock_timestamp() + interval '1 hour' where step = 'roll up'")
+    assert run(conn, Call("upkeep_due", {"steps": ["roll up"], "every": [60.0]})) == [("roll up",)]
+    assert [turn(conn, 60.0), turn(conn, 60.0)] == [[("roll up",)], []]
+
+
+def test_whoever_was_heard_of_in_the_future_was_heard_of_now(conn: psycopg.Connection) -> None:
+    future, now = make_worker(conn, silent_for=-3_600), make_worker(conn, silent_for=-1)
+    assert run(conn, Call("bring_back_heartbeats", {})) == [(future,)]
+    cursor = conn.execute("select id from pgq.workers where heartbeat_at > clock_timestamp() + interval '2 seconds'")
+    assert (cursor.fetchall(), now > 0) == ([], True)
 
 
 @pytest.mark.parametrize("step", ["recover", "make partitions", "seal partitions", "drop partitions", "roll up"])

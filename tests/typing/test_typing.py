@@ -82,7 +82,7 @@ REVEALED = {
     "a direct call of a coroutine": ('send_later("a")', "typing.Coroutine[Any, Any, int]"),
     "the handler itself": (
         "send_later",
-        "pgq.app.Handler[[to: str, tags: list[str] | None =], typing.Coroutine[Any, Any, int], int]",
+        "pgq.typed.Handler[[to: str, tags: list[str] | None =], typing.Coroutine[Any, Any, int], int]",
     ),
 }
 

@@ -45,7 +45,18 @@ def test_the_commands_are_all_there() -> None:
         "migrate", "worker", "enqueue", "stats", "doctor", "up", "down", "demo",
         "tasks list", "tasks show", "tasks cancel", "tasks retry", "dead list", "dead show", "dead replay",
         "queues sync", "queues list", "queues set", "queues pause", "queues resume",
+        "alerts list", "alerts add", "alerts remove", "alerts test", "alerts history",
     }  # fmt: skip
+
+
+@every_command
+def test_a_command_that_works_on_a_database_takes_its_dsn(path: tuple[str, ...]) -> None:
+    command: click.Command = cli
+    for name in path:
+        assert isinstance(command, click.Group)
+        command = command.commands[name]
+    takes = any("--dsn" in option.opts for option in command.params)
+    assert takes is (path not in {("up",), ("down",), ("limits", "acl")}) or isinstance(command, click.Group)
 
 
 @every_command
@@ -79,7 +90,7 @@ def test_every_option_of_a_command_has_help(path: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("path", [path for path in commands(cli) if path], ids=" ".join)
 def test_every_command_of_a_database_takes_a_dsn(path: tuple[str, ...]) -> None:
-    needs_one = path not in {("up",), ("down",), ("tasks",), ("dead",), ("queues",)}
+    needs_one = path not in {("up",), ("down",), ("tasks",), ("dead",), ("queues",), ("alerts",), ("limits", "acl")}
     assert ("--dsn URL" in help_of(path)) is needs_one
 
 

@@ -42,7 +42,7 @@ def test_a_variable_that_is_no_number_is_named_with_its_text(variable: str, text
         Config.load({variable: text})
 
 
-@pytest.mark.parametrize("name", ["concurrency", "lease", "poll", "upkeep", "batch"])
+@pytest.mark.parametrize("name", ["concurrency", "lease", "poll", "startup", "upkeep", "batch"])
 @pytest.mark.parametrize("value", [0, -1])
 def test_what_must_be_above_zero_is(name: str, value: int) -> None:
     with pytest.raises(ConfigError, match=f"{name} must be .*, got {value}"):
@@ -56,7 +56,7 @@ def test_what_may_be_zero_is_not_negative(name: str) -> None:
         Config(**{name: -1})
 
 
-@pytest.mark.parametrize("name", ["lease", "poll", "upkeep", "grace", "overdue", "flush"])
+@pytest.mark.parametrize("name", ["lease", "poll", "startup", "upkeep", "grace", "overdue", "flush"])
 def test_what_is_no_number_is_no_time(name: str) -> None:
     with pytest.raises(ConfigError, match=name):
         Config(**{name: math.nan})

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgq.cursor import BEGINNING, LAG, PRIORITIES, SWEEP_EVERY, SWEEP_SHARE, Clock, Cursor
+from pgq.cursor import BEGINNING, LAG, PRIORITIES, SWEEP_EVERY, SWEEP_SHARE, SWEEP_WITHIN, TICK, Clock, Cursor
 from pgq.task import Task
 
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
@@ -97,9 +97,15 @@ def test_a_sweep_that_brought_all_it_asked_for_lowers_the_floors_there_is_more_b
 
 def test_a_sweep_lowers_no_floor_below_what_somebody_clears_away() -> None:
     cursor = Cursor()
-    cursor.skip(NOW)
+    cursor.advance([], 1, NOW)
+    cursor.skip({5: NOW - timedelta(seconds=9), 8: NOW})
+    behind = NOW - timedelta(seconds=9) + TICK
+    assert cursor.floors == [NOW + TICK if priority == 8 else JUST_NOW for priority in range(11)]
     cursor.swept(0.0, 0.001, full=True)
-    assert cursor.floors == floors(NOW)
+    expected = [{5: behind, 8: NOW + TICK}.get(priority, BEGINNING) for priority in range(11)]
+    assert cursor.floors == cursor.bottom == expected
+    cursor.reset()
+    assert cursor.floors == cursor.bottom == floors(BEGINNING)
 
 
 def test_the_first_look_is_a_sweep() -> None:
@@ -109,6 +115,7 @@ def test_the_first_look_is_a_sweep() -> None:
 
 def test_a_busy_lane_sweeps_every_few_seconds_and_an_idle_one_may_sooner() -> None:
     cursor = Cursor()
+    cursor.swept(90.0, 90.001, full=False)
     cursor.swept(100.0, 100.001, full=False)
     soon = 100.001 + SWEEP_SHARE * 0.001
     assert (cursor.may_sweep(soon - 0.01), cursor.may_sweep(soon + 0.01)) == (False, True)
@@ -117,9 +124,23 @@ def test_a_busy_lane_sweeps_every_few_seconds_and_an_idle_one_may_sooner() -> No
 
 def test_a_slow_sweep_is_repeated_rarely_however_busy_the_lane() -> None:
     cursor = Cursor()
-    cursor.swept(0.0, 1.0, full=False)
-    ends = 1.0 + SWEEP_SHARE
+    cursor.swept(0.0, 0.5, full=False)
+    cursor.swept(10.0, 10.5, full=False)
+    ends = 10.5 + SWEEP_SHARE / 2
     assert (cursor.must_sweep(ends - 1), cursor.must_sweep(ends + 1)) == (False, True)
+    cursor.swept(100.0, 160.0, full=False)
+    cursor.swept(200.0, 260.0, full=False)
+    ends = 260 + SWEEP_WITHIN
+    assert (cursor.must_sweep(ends - 1), cursor.must_sweep(ends + 1)) == (False, True)
+
+
+def test_one_sweep_during_which_the_process_stood_still_makes_no_sweep_rarer() -> None:
+    cursor = Cursor()
+    cursor.swept(0.0, 2.0, full=False)
+    assert cursor.may_sweep(2.0)
+    cursor.swept(2.0, 2.001, full=False)
+    cursor.swept(5.0, 7.0, full=False)
+    assert cursor.may_sweep(7.0 + SWEEP_SHARE * 0.001)
 
 
 def test_the_clock_goes_on_from_what_the_database_said_and_notices_a_step_back() -> None:

@@ -70,7 +70,6 @@ ASKED = "the handler asked for a retry"
         (LAST, QUEUE, Cancelled(), Settled("cancelled", error="cancelled while it ran")),
         (FIRST, QUEUE, HandBack(), Settled("pending", refund=1)),
         (LAST, QUEUE, HandBack(), Settled("pending", refund=1)),
-        (LAST, QUEUE, HandBack(refund=False), Settled("pending", refund=0)),
     ],
     ids=str,
 )

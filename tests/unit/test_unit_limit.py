@@ -28,7 +28,7 @@ def test_a_queue_has_a_hash_slot_of_its_own_and_keys_share_one() -> None:
 def test_take_says_what_it_wants_and_what_became_of_others() -> None:
     verb = limit.take(EMAIL, 30.0, "lease", 5, [("old", 2, 1), ("older", 1, 0, 70)])
     assert verb.keys == (*EMAIL.keys, EMAIL.born)
-    assert verb.args == ("", 30_000_000, *EMAIL_WORDS, "lease", 5, "old", 2, 1, 0, "older", 1, 0, 70)
+    assert verb.args == ("", 30_000_000, *EMAIL_WORDS, "lease", 5, "old", 2, 1, 0, "", "older", 1, 0, 70, "")
 
 
 @pytest.mark.parametrize(
@@ -82,9 +82,9 @@ def test_two_forms_of_one_limit_go_as_one_in_its_first_form() -> None:
 
 
 def test_report_says_units_and_runs_by_the_number_of_the_limit() -> None:
-    verb = limit.report(1.0, [(CUSTOMER, ("a", 3, 0, 70)), (HOST, ("a", 3, 0)), (CUSTOMER, ("b", 1, 1))])
+    verb = limit.report(1.0, [(CUSTOMER, ("a", 3, 0, 70)), (HOST, ("a", 3, 0)), (CUSTOMER, ("b", 1, 1, None, 90))])
     assert verb.keys == [*CUSTOMER.keys, *HOST.keys]
-    permits = (1, "a", 3, 0, 70, 2, "a", 3, 0, 0, 1, "b", 1, 1, 0)
+    permits = (1, "a", 3, 0, 70, "", 2, "a", 3, 0, 0, "", 1, "b", 1, 1, "", 90)
     assert verb.args == ("", 1_000_000, *CUSTOMER_WORDS, *HOST_WORDS, *permits)
 
 

@@ -224,7 +224,7 @@ def test_what_may_have_been_granted_is_given_back_unused(book: Book, clock: Cloc
     assert book.busy
     steps, _ = said(book.beat(), 1, b"born")
     assert names(steps) == ["report", "GET"]
-    assert steps[0].args[-3:-1] == (0, 0)
+    assert steps[0].args[-4:-2] == (0, 0)
     assert not book.busy
 
 
@@ -233,7 +233,7 @@ def test_who_runs_without_a_permit_used_what_may_have_been_granted(book: Book, c
     assert said(one.once(), Away())[1] is True
     assert one.holding is None
     steps, _ = said(book.beat(), 1, b"born")
-    assert steps[0].args[-3:-1] == (4, 0)
+    assert steps[0].args[-4:] == (4, 0, 0, "")
 
 
 def test_who_waits_for_the_limiter_looks_four_times_a_second(book: Book, clock: Clock) -> None:
@@ -354,8 +354,24 @@ def test_what_is_given_back_while_it_is_renewed_is_given_back_again(book: Book, 
     with pytest.raises(StopIteration):
         beat.send(0)
     steps, _ = said(book.beat(), 1, b"born")
-    assert steps[0].args[-4:] == ("web/x", 3, 0, 0)
+    assert steps[0].args[-5:] == ("web/x", 3, 0, 0, "")
     assert not book.busy
+
+
+def test_who_went_in_is_told_once_and_again_when_it_comes_out(book: Book, clock: Clock) -> None:
+    one = entry(book, clock, weight=3)
+    said(one.once(), GRANTED)
+    said(book.beat(), b"born", 0)  # it has a permit, and has not gone in
+    one.begin()
+    clock.now += 0.2
+    steps, _ = said(book.beat(), b"born", 1)
+    assert names(steps) == ["GET", "report"]
+    assert steps[1].args[-4:] == (3, 1, "", 200_000)
+    assert names(said(book.beat(), b"born")[0]) == ["GET"]
+    assert one.holding is not None
+    clock.now += 0.1
+    steps, _ = said(book.leave(one.holding), 1)
+    assert steps[-1].args[-4:] == (3, 0, 0, 300_000)
 
 
 def test_what_cannot_be_given_back_is_tried_again_until_it_has_lapsed(
