@@ -194,7 +194,8 @@ class Gate:
         self._handed_out = None
         batch.used = batch.open = batch.waiting = count
         if count:
-            batch.start_by = batch.asked_at + self._patience(batch.slack)
+            late = now > batch.asked_at + self.limit.quota.prompt  # somebody may have told what runs without it
+            batch.start_by = 0.0 if late else batch.asked_at + self._patience(batch.slack)
             self.must_start(batch.start_by)
         if count < batch.granted:
             self._changed(batch, refund=True)

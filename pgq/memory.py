@@ -24,7 +24,6 @@ from pgq.quota import KeyLimit, Quota
 from pgq.script import Verb
 
 OTHERS = 0.3  # seconds that programs without Postgres get to say what they hold: they look every quarter of a second
-UNDER_WAY = 0.05  # seconds that a claim may be under way; it was sent within half the slack of its permits
 
 Others = list[tuple[float, Limit, Held]]  # what others run: the seconds that their worker's lease has left, and what
 Say = Callable[[Verb], Awaitable[Any]]
@@ -42,7 +41,7 @@ class Memory:
 
     async def restore_queue(self, gate: Gate, queue: str) -> None:
         """Tell what of a queue runs, claims under older permits included. Raises RedisError, psycopg.Error."""
-        await asyncio.sleep(gate.limit.quota.slack / 2 + UNDER_WAY)
+        await asyncio.sleep(gate.limit.quota.prompt)
         async with await aconnect(self._config.dsn, "limits") as conn:
             rows = await arun(conn, Call("held", {"queue": queue}))
         ours = self._worker_id()

@@ -33,6 +33,14 @@ class Quota:
         return max(min(per / 20, 0.2), min(per / 100, 0.5), 0.05)
 
     @property
+    def prompt(self) -> float:
+        """Seconds from a request until a claim under its permits has ended, or what it found is looked into again.
+
+        Whoever tells a server that lost its memory what runs waits that long: then Postgres knows of every such claim.
+        """
+        return self.slack / 2 + 0.05
+
+    @property
     def binds(self) -> bool:
         """Whether it limits anything."""
         return self.max is not None or self.slots is not None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -12,11 +14,12 @@ import psycopg
 import pytest
 from factory import make_queue, make_task, make_worker
 from limited_shop import Shop, fill, running_in_redis
-from serving import all_ended, eventually, serving
+from pooler import OWN_SESSION
+from serving import all_ended, eventually, serving, sessions
 
 import pgq
 from pgq.gate import Gate, own_limit
-from pgq.grants import Limit, key_limit
+from pgq.grants import Limit, Taken, key_limit
 from pgq.keyring import Keyring
 from pgq.limit import hold
 from pgq.limiter import acall, aconnect_redis
@@ -115,3 +118,40 @@ async def test_a_renewal_that_comes_after_the_end_of_what_it_renews_keeps_no_slo
         worker.permits.renewed(gates, keys)
         await fill(shop, aconn, 2, limit_key="customer:a")
         await shop.started(4)
+
+
+@OWN_SESSION
+async def test_a_claim_that_was_under_way_when_the_limiter_forgot_its_permits_starts_nothing_under_them(
+    config: pgq.Config, aconn: psycopg.AsyncConnection, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever tells the limiter what runs cannot know of it: Postgres does not either."""
+    shop = Shop(concurrency=1)
+    shop.gate.clear()
+    await shop.app.adeclare(aconn)
+    config = replace(config, lease=300, upkeep=300)
+    async with serving(shop.app, config) as slow:
+        lane = slow.board.lanes["q"]
+        (backend,) = await sessions(aconn, "claim")
+        take = lane.gate.grant
+
+        def stop_and_take(taken: Taken, *when: float) -> None:
+            os.kill(backend, signal.SIGSTOP)
+            take(taken, *when)
+
+        monkeypatch.setattr(lane.gate, "grant", stop_and_take)
+        try:
+            await fill(shop, aconn, 2)
+            await eventually(lambda: asyncio.sleep(0, lane.gate.batches))
+            for key in await client.keys(f"{config.limit_prefix}:*"):
+                await client.delete(key)
+            async with serving(shop.app, config):
+                await shop.started(1)
+                monkeypatch.undo()
+                os.kill(backend, signal.SIGCONT)
+                await eventually(lambda: asyncio.sleep(0, slow.line.meters.claimed["q"]))
+                await eventually(lambda: asyncio.sleep(0, not lane.buffer))  # started, or handed back
+                shop.gate.set()
+                await all_ended(aconn, 2)
+        finally:
+            os.kill(backend, signal.SIGCONT)
+    assert shop.peak == 1

@@ -37,7 +37,7 @@ async def test_limits_of_queues_and_keys_hold_on_a_cluster(
     for customer in "abcd":
         jobs = [{"name": customer, "seconds": 0.02} for _ in range(5)]
         await shop.work.options(limit_key=[f"customer:{customer}", "host:h"]).aenqueue_many(aconn, jobs)
-    await shop.work.aenqueue_many(aconn, [{"name": "free", "seconds": 0.02} for _ in range(20)])
+    await shop.work.aenqueue_many(aconn, [{"name": "free", "seconds": 0.2} for _ in range(20)])
     async with serving(shop.app, config), serving(shop.app, config):
         await all_ended(aconn, 40, seconds=30)
     assert shop.peak == 3

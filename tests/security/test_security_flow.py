@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import cli_app
 import psycopg
 import pytest
 from command_line import invoke, succeed
@@ -124,6 +125,8 @@ async def test_a_worker_of_alerts_looks_and_delivers_under_its_role(
     program.write_text(f"#!/bin/sh\ncat > {told}\n")
     program.chmod(0o755)
     monkeypatch.setenv("PGQ_ALERT_COMMANDS", str(program))
+    monkeypatch.setattr(cli_app, "app", pgq.App())  # one that no other command of this process has added to
+    cli_app.app.queue("jobs")
     app = pgq.App("cli_app:app")
     app.queue("jobs")
     attach(app, doors["pgq_worker"])
