@@ -26,6 +26,7 @@ pytestmark = pytest.mark.fault
 
 Keep = Callable[[str, Mapping[str, float]], None]
 FAULTS = int(os.environ.get("FAULTS", "20"))
+LOOK = 0.3  # seconds between two looks at the limiter where the machine is busy
 LATE = 3.0  # seconds more than the lease that a slot may take to be used again: the machine is busy, and a worker that
 # finds the limiter back tells it of the tasks of a dead one too, up to a second after both died
 
@@ -59,6 +60,7 @@ def test_limits_hold_in_a_storm_of_faults(
             f"at_once_of_{CUSTOMER}_max": most["customer"],
             "overfull_windows": len(full),
             "lease_s": storm.lease,
+            "slots_held_after_kill_max_s": max(storm.held),
             "slots_back_after_kill_max_s": max(refills),
             "slots_back_after_kill_p50_s": median(refills),
         },
@@ -68,6 +70,7 @@ def test_limits_hold_in_a_storm_of_faults(
     assert most == {"tight": TIGHT, "customer": CUSTOMER}
     assert [at_once(runs) for runs in customers] == [CUSTOMER] * 2
     assert full == []
+    assert max(storm.held) < storm.lease + LOOK
     free_again(limiter, storm.lease + 1)
 
 
