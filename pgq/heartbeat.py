@@ -38,9 +38,10 @@ class Beat:
 class Pulse:
     """What came back: whether the others still count this worker in, and which tasks to stop, and why.
 
-    `asked_at` is a moment of the monotonic clock, before they were asked.
+    `worker_id` is who was asked for; `asked_at` is a moment of the monotonic clock, before they were asked.
     """
 
+    worker_id: int
     asked_at: float
     alive: bool
     cancelled: frozenset[int]
@@ -126,4 +127,4 @@ def beat(conn: psycopg.Connection, said: Beat) -> Pulse:
             ours.add(task_id)
             if cancel_requested:
                 cancelled.add(task_id)
-    return Pulse(asked_at, alive, frozenset(cancelled), [task for task in old if task.id not in ours])
+    return Pulse(said.worker_id, asked_at, alive, frozenset(cancelled), [task for task in old if task.id not in ours])

@@ -165,9 +165,7 @@ class Line:
         lane.look_at = 0.0
         if want.batch is not None:
             lane.gate.claimed(want.batch, len(found.tasks), monotonic())
-        if found.tasks and not self._member.counted_in:  # declared dead while the claim was under way
-            self._permits.hand_back(lane, found.tasks)
-        elif found.tasks:
+        if found.tasks:
             self._permits.admit(lane, found.tasks)
         elif want.ahead and (want.doze or lane.holds_bell or not self._bell_works()):
             lane.look_at = monotonic() + self._nap(want, found)
@@ -209,7 +207,9 @@ class Line:
 
     async def _refresh(self, conn: psycopg.AsyncConnection) -> None:
         """Register again if the others declared us dead; take up changed settings and the time."""
-        if await self._member.join(conn):
+        if not self._member.counted_in:
+            self._permits.hand_back()  # what was claimed before, and not started, has been given to others
+            await self._member.join(conn)
             self._reset()  # meanwhile claims found nothing, whatever there was
         if monotonic() < self._fresh_until:
             return

@@ -52,10 +52,8 @@ class Member:
         """Take note that the others count this worker in, who were told of it at that moment or later."""
         self.sure_until = at + self._config.lease
 
-    async def join(self, conn: psycopg.AsyncConnection) -> bool:
-        """Register this process, unless it is registered; returns whether it was not."""
-        if self.counted_in:
-            return False
+    async def join(self, conn: psycopg.AsyncConnection) -> None:
+        """Register this process."""
         values = {
             "name": self.name,
             "host": socket.gethostname(),
@@ -72,7 +70,6 @@ class Member:
         ((self.id,),) = await arun(conn, Call("register", values))
         self.heard_of(asked_at)
         self.counted_in = True
-        return True
 
     async def leave(self, conn: psycopg.AsyncConnection) -> None:
         """Take this process out of the workers."""
@@ -80,7 +77,7 @@ class Member:
 
     def was_declared_dead(self) -> bool:
         """Forget the registration that the others have dropped; False when that is known already."""
-        was_in, self.counted_in = self.counted_in, False
+        was_in, self.counted_in, self.sure_until = self.counted_in, False, 0.0
         if was_in:
             log.error("worker %s was declared dead and its tasks were given away; registering anew", self.id)
         return was_in

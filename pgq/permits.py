@@ -96,10 +96,18 @@ class Permits:
             if task.limit_keys:
                 self._ask(lane, task)
 
-    def hand_back(self, lane: Lane, tasks: Iterable[Task]) -> None:
-        """Let claimed tasks go back that must not start here."""
-        for task in tasks:
+    def hand_back(self) -> None:
+        """Let everything go back that was claimed and has not started; what is not ours any more is refused."""
+        for lane, task in self.withdraw():
             self._back(lane, task, HandBack())
+        for lane in self._board.lanes.values():
+            self.empty(lane)
+
+    def empty(self, lane: Lane) -> None:
+        """Let what waits in a buffer go back."""
+        while lane.buffer:
+            self._back(lane, lane.buffer.popleft(), HandBack())
+        lane.gate.start_by = None
 
     def _ask(self, lane: Lane, task: Task) -> None:
         kind = self.keyring.unknown_kind(task)

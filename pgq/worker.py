@@ -122,7 +122,7 @@ class Worker:
 
     async def _finish(self, slots: list[asyncio.Task[None]], grace: float) -> None:
         """Hand back what has not started, give what runs its grace, stop the rest, write every outcome."""
-        self._hand_all_back()
+        self.permits.hand_back()
         await until(lambda: not self.runner.running, grace)
         for run in list(self.runner.running.values()):
             run.end("shutdown")
@@ -212,18 +212,6 @@ class Worker:
         if settled.due is not None or settled.after is not None:
             self.line.expect(lane, settled, self.config.flush)
 
-    def _hand_all_back(self) -> None:
-        """Hand back whatever has not started; what is not ours any more is refused."""
-        for lane, task in self.permits.withdraw():
-            self._back(lane, task, HandBack())
-        for lane in self.board.lanes.values():
-            self._hand_back(lane)
-
-    def _hand_back(self, lane: Lane) -> None:
-        while lane.buffer:
-            self._back(lane, lane.buffer.popleft(), HandBack())
-        lane.gate.start_by = None
-
     async def _watch(self) -> None:
         """Stop runs at their deadline; hand back what waits too long in a buffer."""
         while True:
@@ -234,7 +222,7 @@ class Worker:
                     run.end("timeout")
             for lane in self.board.lanes.values():
                 if lane.buffer and now > lane.added_at + STALE:
-                    self._hand_back(lane)
+                    self.permits.empty(lane)
 
     async def _stop_when_idle(self) -> None:
         while not self._idle():  # noqa: ASYNC110 - several parts must rest at the same moment
@@ -305,8 +293,8 @@ class Worker:
         return Beat(self.member.id, len(runs), self.stopping.is_set(), old)
 
     def _pulse(self, pulse: Pulse) -> None:
-        if not pulse.alive and not self.stopping.is_set() and self.member.was_declared_dead():
-            self._hand_all_back()
+        dead = not pulse.alive and pulse.worker_id == self.member.id  # the answer may be about who we were
+        if dead and not self.stopping.is_set() and self.member.was_declared_dead():
             self.line.stir()
         for task_id in pulse.cancelled:
             self._cancel(task_id)

@@ -10,9 +10,9 @@ from typing import Any
 
 import psycopg
 import pytest
-from factory import QUEUE, clock, make_queue, make_task, make_worker
+from factory import QUEUE, clock, held, make_queue, make_task, make_worker
 from interleave import wait_until
-from stages import claim
+from stages import claim, settle
 
 from pgq.config import Config
 from pgq.connect import aconnect
@@ -25,6 +25,7 @@ from pgq.line import Line, read_settings
 from pgq.member import Member
 from pgq.options import Options
 from pgq.permits import Permits
+from pgq.task import Settled
 
 OPTIONS = Options()
 
@@ -170,6 +171,24 @@ def test_many_tasks_ring_once(conn: psycopg.Connection, sleepers: list[Sleeper])
     sleepers[0].doze()
     by_many(conn)
     assert sleepers[0].rings() == ["ring:jobs"]
+
+
+@pytest.mark.parametrize(
+    ("settled", "rings"),
+    [
+        (Settled("pending", refund=1), ["ring:jobs"]),  # handed back
+        (Settled("pending", refund=1, after=1.0), []),  # snoozed, or sent away by a limit
+        (Settled("pending", after=1.0, error="e"), []),  # failed, to be tried again
+        (Settled("dead", error="e"), []),
+    ],
+)
+def test_of_what_goes_back_only_that_rings_which_others_may_take_at_once(
+    conn: psycopg.Connection, sleepers: list[Sleeper], settled: Settled, rings: list[str]
+) -> None:
+    task = held(conn, make_task(conn, status="processing"))
+    sleepers[0].doze()
+    settle(conn, (task, settled))
+    assert sleepers[0].rings() == rings
 
 
 def test_an_enqueue_that_is_rolled_back_rings_nobody(ann: psycopg.Connection, sleepers: list[Sleeper]) -> None:
