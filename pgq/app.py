@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -117,16 +116,11 @@ class App:
             rate_per=rate_limit.per if rate_limit else None,
             timeout=timeout,
             max_attempts=max_attempts,
-            backoff="exponential" if isinstance(backoff, Exponential) else "fixed",
-            delay=backoff.delay,
-            max_delay=backoff.cap if isinstance(backoff, Exponential) else 86_400.0,
-            jitter=backoff.jitter,
+            **_delays(backoff),
             keep_dead=keep_dead,
             retention=retention.total_seconds() if isinstance(retention, timedelta) else retention,
             on_limiter_down=on_limiter_down,
         )
-        if settings.backoff == "fixed" and settings.delay > settings.max_delay:
-            settings = replace(settings, max_delay=settings.delay)
         queue = self.queues[name] = Queue(self, settings)
         return queue
 
@@ -216,6 +210,14 @@ class App:
             *(Call("declare", {"name": name, "declared": declared}) for name, declared in queues),
             *(Call("declare_limit", {"name": name, "declared": declared}) for name, declared in limits),
         ]
+
+
+def _delays(backoff: Fixed | Exponential) -> dict[str, Any]:
+    """Return the settings of a queue that a backoff stands for; a fixed delay may be longer than a growing one gets."""
+    if isinstance(backoff, Exponential):
+        return {"backoff": "exponential", "delay": backoff.delay, "max_delay": backoff.cap, "jitter": backoff.jitter}
+    longest = max(backoff.delay, 86_400.0)
+    return {"backoff": "fixed", "delay": backoff.delay, "max_delay": longest, "jitter": backoff.jitter}
 
 
 def _declared(limit: KeyLimit) -> str:

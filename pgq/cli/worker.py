@@ -82,16 +82,8 @@ def worker(
         raise click.UsageError("--burst works in one process: leave --processes out.")
     if NAME in os.environ:
         end_with_parent()
-    served = named(queues)
     logs.to_stderr(log_level, log_format)
-    loaded = load(app)
-    names = list(loaded.served(served))  # an unknown queue is an error before anything starts
-    config = configure(dsn, redis=True, given=given)
-    logs.hide(config.dsn, config.redis_url)
-    if alerts:
-        names = with_alerts(loaded, config, names)
-    if config.redis_url:
-        os.environ["PGQ_REDIS_URL"] = config.redis_url  # child processes may use `app.limit`
+    loaded, config, names = ready(app, named(queues), dsn, given, alerts=alerts)
     metrics = None if metrics_port is None else (metrics_host, metrics_port)
     with connecting(config.dsn):
         if processes.most > 1:
@@ -108,6 +100,23 @@ def named(queues: str | None) -> list[str] | None:
     if not names:
         raise click.UsageError("--queues names no queue: leave it out to serve all.")
     return names
+
+
+def ready(
+    app: str, served: list[str] | None, dsn: str | None, given: dict[str, Any], *, alerts: bool
+) -> tuple[App, Config, list[str]]:
+    """Return the app, the settings, and the queues to serve."""
+    from pgq import logs
+
+    loaded = load(app)
+    names = list(loaded.served(served))  # an unknown queue is an error before anything starts
+    config = configure(dsn, redis=True, given=given)
+    logs.hide(config.dsn, config.redis_url)
+    if alerts:
+        names = with_alerts(loaded, config, names)
+    if config.redis_url:
+        os.environ["PGQ_REDIS_URL"] = config.redis_url  # child processes may use `app.limit`
+    return loaded, config, names
 
 
 def with_alerts(app: App, config: Config, queues: Sequence[str]) -> list[str]:

@@ -92,10 +92,8 @@ def test_plain_sql_says_nothing_of_a_payload_in_the_line_that_clients_log(conn: 
         assert CANARY not in str(caught.value)
 
 
-async def test_a_workers_logs_have_no_payload_whatever_fails(
-    config: pgq.Config, aconn: psycopg.AsyncConnection, conn: psycopg.Connection, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.DEBUG)
+def app_that_fails(conn: psycopg.Connection) -> tuple[pgq.App, Any, list[Any]]:
+    """Return an app, a task whose payload does not fit it, and others that fail with theirs."""
     app = pgq.App()
     jobs = app.queue("jobs", max_attempts=1)
 
@@ -114,9 +112,17 @@ async def test_a_workers_logs_have_no_payload_whatever_fails(
     def in_thread(card: str) -> None:
         json.loads(card)
 
+    return app, misfits, [raises, collides, in_thread]
+
+
+async def test_a_workers_logs_have_no_payload_whatever_fails(
+    config: pgq.Config, aconn: psycopg.AsyncConnection, conn: psycopg.Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    app, misfits, failing = app_that_fails(conn)
     await app.adeclare(aconn)
     conn.execute("create table public.cards (card text primary key)")
-    for handler in (raises, collides, in_thread):
+    for handler in failing:
         await handler.aenqueue(aconn, CANARY)
     make_task(conn, task="misfits", max_attempts=1, payload=json.dumps({"card": CANARY}))
     make_task(conn, task="raises", max_attempts=1, payload=f'{{"card": "{CANARY}", "card2": 1}}')

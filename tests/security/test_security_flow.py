@@ -47,32 +47,40 @@ def shop() -> tuple[pgq.App, list[str], Any]:
     return app, ran, (bill, fail, ping)
 
 
+def leave_house_to_be_kept(conn: psycopg.Connection) -> tuple[str, str, str]:
+    """Let a day be due to go, another be over and one ahead be missing; returns their names in this order."""
+    gone, old, ahead = (f"tasks_{TODAY + timedelta(days=days):%Y%m%d}" for days in (-30, -2, 3))
+    for days in (-30, -2):
+        conn.execute("select pgq.make_partition(%s)", (TODAY + timedelta(days=days),))
+    conn.execute("update pgq.partitions set sealed_at = now() - interval '20 days' where name = %s", (gone,))
+    conn.execute("select pgq.drop_partition(%s)", (ahead,))
+    return gone, old, ahead
+
+
+def enqueue_in_every_way(shopper: psycopg.Connection, bill: Any, fail: Any, ping: Any) -> None:
+    for customer in ("ada", "bob"):
+        bill.enqueue(shopper, customer=customer)
+    ping.enqueue_many(shopper, [{"n": 1}, {"n": 2}])
+    assert ping.copy(shopper, [{"n": 3}]) == 1
+    fail.enqueue(shopper)
+    first = bill.options(unique_key="one").enqueue(shopper, customer="cid")
+    with pytest.raises(pgq.UniqueKeyTaken), shopper.transaction():
+        bill.options(unique_key="one").enqueue(shopper, customer="dan")
+    assert bill.options(unique_key="one", on_conflict="skip").enqueue(shopper, customer="dan") is None
+    assert bill.options(unique_key="one", on_conflict="return_existing").enqueue(shopper, customer="dan") == first
+    assert bill.options(unique_key="one", on_conflict="replace").enqueue(shopper, customer="eva") == first
+    shopper.execute("select pgq.enqueue('swift', %s, '{\"n\": 4}')", (ping.function.name,))
+
+
 async def test_an_application_enqueues_and_a_worker_works_it_off_and_keeps_house(
     config: pgq.Config, conn: psycopg.Connection, aconn: psycopg.AsyncConnection, doors: dict[str, str]
 ) -> None:
     app, ran, (bill, fail, ping) = shop()
     with psycopg.connect(doors["pgq_admin"], autocommit=True) as admin:
         app.declare(admin)
-    # House to be kept: a day ahead is missing, an old one is over, another is due to go.
-    gone, old, ahead = (f"tasks_{TODAY + timedelta(days=days):%Y%m%d}" for days in (-30, -2, 3))
-    for days in (-30, -2):
-        conn.execute("select pgq.make_partition(%s)", (TODAY + timedelta(days=days),))
-    conn.execute("update pgq.partitions set sealed_at = now() - interval '20 days' where name = %s", (gone,))
-    conn.execute("select pgq.drop_partition(%s)", (ahead,))
-
+    gone, old, ahead = leave_house_to_be_kept(conn)
     with psycopg.connect(doors["pgq_enqueue"]) as shopper:
-        for customer in ("ada", "bob"):
-            bill.enqueue(shopper, customer=customer)
-        ping.enqueue_many(shopper, [{"n": 1}, {"n": 2}])
-        assert ping.copy(shopper, [{"n": 3}]) == 1
-        fail.enqueue(shopper)
-        first = bill.options(unique_key="one").enqueue(shopper, customer="cid")
-        with pytest.raises(pgq.UniqueKeyTaken), shopper.transaction():
-            bill.options(unique_key="one").enqueue(shopper, customer="dan")
-        assert bill.options(unique_key="one", on_conflict="skip").enqueue(shopper, customer="dan") is None
-        assert bill.options(unique_key="one", on_conflict="return_existing").enqueue(shopper, customer="dan") == first
-        assert bill.options(unique_key="one", on_conflict="replace").enqueue(shopper, customer="eva") == first
-        shopper.execute("select pgq.enqueue('swift', %s, '{\"n\": 4}')", (ping.function.name,))
+        enqueue_in_every_way(shopper, bill, fail, ping)
     names = conn.execute(
         "select distinct task from pgq.tasks where queue = 'swift' and payload ->> 'n' = '3'"
     ).fetchone()
