@@ -14,6 +14,7 @@ COMMANDS = {
     "evalsha": "sha 1 KEY",
     "exists": "KEY",
     "expire": "KEY 1",
+    "get": "KEY",
     "hdel": "KEY x",
     "hget": "KEY x",
     "hkeys": "KEY",

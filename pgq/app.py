@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -121,6 +122,8 @@ class App:
             retention=retention.total_seconds() if isinstance(retention, timedelta) else retention,
             on_limiter_down=on_limiter_down,
         )
+        if settings.backoff == "fixed" and settings.delay > settings.max_delay:
+            settings = replace(settings, max_delay=settings.delay)
         queue = self.queues[name] = Queue(self, settings)
         return queue
 
@@ -213,11 +216,9 @@ class App:
 
 
 def _delays(backoff: Fixed | Exponential) -> dict[str, Any]:
-    """Return the settings of a queue that a backoff stands for; a fixed delay may be longer than a growing one gets."""
-    if isinstance(backoff, Exponential):
-        return {"backoff": "exponential", "delay": backoff.delay, "max_delay": backoff.cap, "jitter": backoff.jitter}
-    longest = max(backoff.delay, 86_400.0)
-    return {"backoff": "fixed", "delay": backoff.delay, "max_delay": longest, "jitter": backoff.jitter}
+    """Return the settings of a queue that a backoff stands for."""
+    kind, longest = ("exponential", backoff.cap) if isinstance(backoff, Exponential) else ("fixed", 86_400.0)
+    return {"backoff": kind, "delay": backoff.delay, "max_delay": longest, "jitter": backoff.jitter}
 
 
 def _declared(limit: KeyLimit) -> str:

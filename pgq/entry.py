@@ -126,7 +126,6 @@ class Entry:
                 if (left := (yield from self._book.recall())) > 0:
                     return _Denial(left, min(left, NAP))
                 continue
-            self._book.remembers()
             if not found[0].granted:
                 self._asked = None
                 return self._denied(limit, found[0])

@@ -66,7 +66,8 @@ class KeyDesk:
             await self._acquire([])
             self._unheard = False
         if self._memory.keys_unknown and (early or ring.waiting or ring.bearers):
-            await self._memory.restore_keys(ring)
+            self._memory.keys_unknown = False  # first: what makes them unknown meanwhile must stay
+            self._memory.keys_unknown = not await self._memory.restore_keys(ring) or self._memory.keys_unknown
         if asking := ring.next(monotonic()):
             await self._ask(asking)
         if ring.over or ring.news or ring.asks_at <= monotonic():

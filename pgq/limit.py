@@ -8,6 +8,7 @@ the server's clock; see `lua/limit.lua` for what is kept where.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from uuid import uuid4
 
 from pgq.grants import Answer, Held, Limit, Request, Standing, Taken, Told, keys_place
 from pgq.quota import MICROSECONDS
@@ -67,15 +68,24 @@ def report(ttl: float, told: Iterable[tuple[Limit, Told]]) -> Verb:
     return Verb("report", keys, ("", micro(ttl), *settings, *words))
 
 
-def hold(ttl: float, held: Iterable[tuple[Limit, Held]], born: str, *, complete: bool, units: bool) -> Verb:
+def begin(place: str) -> Verb:
+    """Ask for the name of the server's memory, before it is told what runs in a hash slot; the name ends with it."""
+    return Verb("begin", [f"{place}:memory"], [uuid4().hex])
+
+
+def hold(
+    ttl: float, held: Iterable[tuple[Limit, Held]], place: str, *, complete: bool | str | bytes, units: bool
+) -> Verb:
     """Say what is held, whatever the limits allow; `complete` lets the server give permits again.
 
+    Where that is a name that `begin` gave, only while the server's memory still has it: else the reply is -1.
     With `units` what each has used counts from now where the server does not know of it.
     """
     keys, settings, words, numbers = _spelled(held)
     if not units:
         words[2::4] = [""] * numbers
-    return Verb("hold", (born, *keys), ("", micro(ttl), "1" if complete else "", *settings, *words))
+    memory = _text(complete) if isinstance(complete, str | bytes) else "1" if complete else ""
+    return Verb("hold", (f"{place}:born", f"{place}:memory", *keys), ("", micro(ttl), memory, *settings, *words))
 
 
 def stamp(limit: Limit, ttl: float, permits: Sequence[str]) -> Verb:

@@ -212,8 +212,11 @@ class LimiterLoop:
         if not gate.must_speak:
             return
         if gate.limited and gate.unknown:
-            await self.memory.restore_queue(gate, lane.settings.name)
-            gate.unknown = False
+            gate.unknown = False  # first: what makes it unknown meanwhile must stay
+            if not await self.memory.restore_queue(gate, lane.settings.name):
+                gate.unknown = True
+                self.wake()
+                return
         asked_at = monotonic()
         reports = gate.reports(asked_at)
         permit, want = (gate.ask[0].hex, gate.ask[1]) if gate.ask is not None else ("", 0)

@@ -204,8 +204,8 @@ class Permits:
         try:
             if self._sync_client is None:
                 self._sync_client = connect_redis(self._config.redis_url)
-            for born, group in groupby(pairs, key=_born):
-                call(self._sync_client, hold(self._config.lease, list(group), born, complete=False, units=False))
+            for place, group in groupby(pairs, key=_place):
+                call(self._sync_client, hold(self._config.lease, list(group), place, complete=False, units=False))
         except (RedisError, OSError) as error:
             log.warning("the holds of limits were not renewed: %s", first_line(error))
             self.loop.distrust()
@@ -228,5 +228,5 @@ class Permits:
 _lease = attrgetter("lease")
 
 
-def _born(pair: tuple[Limit, Held]) -> str:
-    return pair[0].born
+def _place(pair: tuple[Limit, Held]) -> str:
+    return pair[0].place

@@ -18,7 +18,7 @@ from time import monotonic
 from typing import Any, TypeVar
 
 from pgq.grants import Limit, Told, key_limit, keys_place, since
-from pgq.limit import hold, report
+from pgq.limit import begin, hold, report
 from pgq.limiter import RedisError
 from pgq.quota import KeyLimit, Quota
 from pgq.redact import first_line
@@ -71,7 +71,8 @@ class Book:
         self._owed: dict[str, Holding] = {}  # to be given back
         self._live: dict[str, tuple[float, KeyLimit]] = {}  # by kind: when read, and what was found
         self._born: object = self  # what marks the server's memory; at first like nothing it could say
-        self._forgot: float | None = None  # when the server was first found without its memory
+        self._memory: str | bytes = ""  # the name of a memory of the server's that was not complete
+        self._forgot = 0.0  # when that was found
         self._away = False
         self._clock = clock
 
@@ -118,17 +119,15 @@ class Book:
         none that runs now, and web code must not wait for one for ever. So they have a second to come first. It is
         also long enough for every other program to notice and to tell what it holds.
         """
-        now = self._clock()
-        self._forgot = now if self._forgot is None else self._forgot
+        place = keys_place(self.prefix)
+        memory, now = (yield begin(place)), self._clock()
+        if memory != self._memory:
+            self._memory, self._forgot = memory, now
         yield from self.tell(list(self.held.values()), units=True)
         if (left := self._forgot + PATIENCE - now) > 0:
             return left
-        yield hold(PATIENCE, [], f"{keys_place(self.prefix)}:born", complete=True, units=False)
+        yield hold(PATIENCE, [], place, complete=memory, units=False)
         return 0.0
-
-    def remembers(self) -> None:
-        """Note that the server has its memory."""
-        self._forgot = None
 
     def beat(self) -> Talk[None]:
         """Give back what is owed, renew what is due, and all of it where the server's memory is a new one."""
@@ -154,7 +153,7 @@ class Book:
                 limit = yield from self.current(holding.kind, holding.key)
                 told.append((limit, (holding.name, self._counting(holding, limit), 1)))
             now = self._clock()
-            yield hold(ttl, told, f"{keys_place(self.prefix)}:born", complete=False, units=units)
+            yield hold(ttl, told, keys_place(self.prefix), complete=False, units=units)
             self._told(group, now)
 
     def _tell_begun(self) -> Talk[None]:

@@ -98,4 +98,4 @@ def acquires(client: Client) -> Turns:
 
 def remember(client: Client, limit: Limit) -> None:
     """Tell the server that nothing runs, without which it gives nothing."""
-    call(client.redis, hold(LEASE, [], limit.born, complete=True, units=False))
+    call(client.redis, hold(LEASE, [], limit.place, complete=True, units=False))

@@ -89,7 +89,7 @@ def new_app() -> pgq.App:
 
 
 def remembers(redis: Redis, prefix: str) -> None:
-    call(redis, hold(1.0, [], f"{keys_place(prefix)}:born", complete=True, units=False))
+    call(redis, hold(1.0, [], keys_place(prefix), complete=True, units=False))
 
 
 def running(redis: Redis, prefix: str, key: str) -> int:

@@ -26,6 +26,7 @@ from pgq.limiter import acall, aconnect_redis
 from pgq.memory import Memory
 from pgq.queue import Settings
 from pgq.quota import KeyLimit, Quota
+from pgq.script import Verb
 
 SLOTS = Quota(slots=9)
 
@@ -78,6 +79,27 @@ async def test_a_key_s_permits_are_held_until_their_worker_s_lease_ends(
     assert await client.exists(limit.born) == 1
 
 
+@pytest.mark.usefixtures("leases")
+async def test_a_limiter_that_forgets_while_it_is_told_is_told_again(config: pgq.Config, client: Any) -> None:
+    gate = Gate(own_limit(config.limit_prefix, Settings(name="q", concurrency=9)))
+    keyring = Keyring(config.limit_prefix, lambda: None)
+    keyring.kinds = {"k": KeyLimit("k", SLOTS)}
+    places = [gate.limit, key_limit(config.limit_prefix, "k:a", keyring.kinds["k"])]
+
+    async def say(verb: Verb) -> Any:
+        reply = await acall(client, verb)
+        if verb.name == "begin" and forgetful:
+            for key in await client.keys(f"{config.limit_prefix}:*"):
+                await client.delete(key)
+        return reply
+
+    memory = Memory(config, say, lambda: 0)
+    for forgetful in (True, False):
+        told = [await memory.restore_queue(gate, "q"), await memory.restore_keys(keyring)]
+        assert told == [not forgetful] * 2
+        assert await client.exists(*(one.born for one in places)) == (0 if forgetful else 2)
+
+
 async def test_a_limiter_that_knows_nothing_is_told_what_runs_before_a_task_has_to_wait_for_it(
     config: pgq.Config, aconn: psycopg.AsyncConnection
 ) -> None:
@@ -113,7 +135,7 @@ async def test_a_renewal_that_comes_after_the_end_of_what_it_renews_keeps_no_slo
         await all_ended(aconn, 2)
         await eventually(lambda: asyncio.sleep(0, not gate.batches and not keyring.over))
         for limit, permit in [*((gate.limit, permit) for permit in gates[0][1]), *keys]:
-            await worker.permits.loop.say(hold(300, [(limit, permit)], limit.born, complete=False, units=False))
+            await worker.permits.loop.say(hold(300, [(limit, permit)], limit.place, complete=False, units=False))
         assert await running_in_redis(config, Quota(slots=2)) == 2
         worker.permits.renewed(gates, keys)
         await fill(shop, aconn, 2, limit_key="customer:a")

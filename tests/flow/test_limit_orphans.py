@@ -39,7 +39,7 @@ def test_permits_of_its_queues_go_by_its_mark_whether_claimed_or_not_and_their_u
 ) -> None:
     make_queue(conn, "q", rate_max=10, rate_per=60, concurrency=10)
     limit = queue_limit(config.limit_prefix, "q", QUOTA)
-    call(client, hold(30, [], limit.born, complete=True, units=True))
+    call(client, hold(30, [], limit.place, complete=True, units=True))
     for name, count in (("dead", 3), ("alive", 2)):
         gate = Gate(limit, mark_of(name))
         gate.permits(count, 0.0)
@@ -63,7 +63,7 @@ def test_permits_of_keys_go_by_the_tasks_that_carry_them(
         keys = {"limit_keys": ["customer:a"], "weight": 2}
         task = make_task(conn, queue="q", status="processing", lease=lease, worker_id=worker, **keys)
         held.append((limit, (f"{lease.hex}/{task}", 2, 1)))
-    call(client, hold(30, held, limit.born, complete=True, units=True))
+    call(client, hold(30, held, limit.place, complete=True, units=True))
     assert stands(client, limit) == (6, 3)
     let_go(config, estate(conn, "dead", {dead}, ["q"], config.limit_prefix))
     assert stands(client, limit) == (6, 1)

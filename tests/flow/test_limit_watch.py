@@ -37,7 +37,7 @@ async def test_a_permit_that_no_task_carries_is_released_once_it_was_seen_so_for
     carried = uuid.uuid4()
     make_task(conn, queue="q", status="processing", lease=carried, worker_id=make_worker(conn))
     permits = [(gate.limit, (name, count, count)) for name, count in ((carried.hex, 1), (uuid.uuid4().hex, 3))]
-    await acall(client, hold(30, permits, gate.limit.born, complete=True, units=True))
+    await acall(client, hold(30, permits, gate.limit.place, complete=True, units=True))
     moments = iter([100.0, 100.0 + config.lease / 2, 100.1 + config.lease / 2])
     watch = Watch(config, client, lambda: next(moments))
     for _ in range(2):
@@ -55,7 +55,7 @@ async def test_a_permit_that_was_granted_long_ago_and_carried_by_no_task_is_rele
     """By whichever worker's: with many of them, one seldom looks twice. Sooner, a claim may be under way for it."""
     make_queue(conn, "q", concurrency=5)
     gate = Gate(own_limit(config.limit_prefix, Settings(name="q", concurrency=5)))
-    await acall(client, hold(30, [], gate.limit.born, complete=True, units=True))
+    await acall(client, hold(30, [], gate.limit.place, complete=True, units=True))
     await acall(client, take(gate.limit, 30, uuid.uuid4().hex, 3))
     began = await now(client)
 
@@ -80,10 +80,10 @@ async def test_postgres_shows_where_queues_and_the_busiest_keys_stand(
     make_queue(conn, "q", rate_max=10, rate_per=60, concurrency=5)
     conn.execute("insert into pgq.limits (name, rate_max, rate_per) values ('customer', 1, 60)")
     gate = Gate(own_limit(config.limit_prefix, Settings(name="q", rate_max=10, rate_per=60, concurrency=5)))
-    await acall(client, hold(30, [], gate.limit.born, complete=True, units=True))
+    await acall(client, hold(30, [], gate.limit.place, complete=True, units=True))
     await acall(client, take(gate.limit, 30, "p", 3))
     key = key_limit(config.limit_prefix, "customer:acme", KeyLimit("customer", Quota(1, 60.0)))
-    await acall(client, hold(30, [], key.born, complete=True, units=True))
+    await acall(client, hold(30, [], key.place, complete=True, units=True))
     requests = [Request(f"p{number}", (key,)) for number in range(4)]
     await acall(client, acquire(config.limit_prefix, 30, requests))
     await Watch(config, client).look(aconn)

@@ -68,7 +68,7 @@ class Desk:
         return int(self.say(limit.report(TTL, told)))
 
     def hold(self, *held: tuple[Limit, Held], complete: bool = False, units: bool = False, ttl: float = TTL) -> int:
-        return int(self.say(limit.hold(ttl, held, held[0][0].born, complete=complete, units=units)))
+        return int(self.say(limit.hold(ttl, held, held[0][0].place, complete=complete, units=units)))
 
     def stamp(self, one: Limit, *permits: str) -> list[int]:
         return list(self.say(limit.stamp(one, TTL, permits)))
@@ -90,7 +90,7 @@ class Desk:
     def keys(self) -> set[str]:
         """What the server keeps under the prefix, without what says that it remembers and what it counted."""
         found = {key.decode() for key in self.plain.scan_iter(f"{self.prefix}:*")}
-        return {key for key in found if not key.endswith((":born", ":denials"))}
+        return {key for key in found if not key.endswith((":born", ":memory", ":denials"))}
 
 
 def granted(answers: list[Answer]) -> list[bool]:

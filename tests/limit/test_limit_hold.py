@@ -9,6 +9,7 @@ from desk import TTL, Desk, granted
 
 from pgq import limit
 from pgq.grants import Request, Taken
+from pgq.limiter import call
 from pgq.quota import Quota
 
 
@@ -73,10 +74,26 @@ def test_saying_it_twice_changes_nothing(desk: Desk) -> None:
         assert desk.sums(queue) == (3, 3)
 
 
+def test_what_was_told_is_all_only_while_the_server_has_forgotten_nothing_since_it_began(desk: Desk) -> None:
+    """In between others may have been granted permits, which the one who tells did not know of."""
+    queue = desk.queue(slots=3)
+    desk.client.delete(queue.born)
+    first = call(desk.client, limit.begin(queue.place))
+    assert call(desk.client, limit.begin(queue.place)) == first
+    desk.client.delete(*desk.client.keys(f"{desk.prefix}:*"))
+    assert desk.say(limit.hold(TTL, [(queue, ("a", 1, 1))], queue.place, complete=first, units=True)) == -1
+    assert desk.take(queue, "x").forgotten
+    second = call(desk.client, limit.begin(queue.place))
+    assert second != first
+    assert desk.say(limit.hold(TTL, [(queue, ("a", 1, 1))], queue.place, complete=first, units=True)) == -1
+    assert desk.say(limit.hold(TTL, [(queue, ("a", 1, 1))], queue.place, complete=second, units=True)) == 0
+    assert desk.take(queue, "x", 5).granted == 2
+
+
 def test_a_server_may_be_told_that_nothing_runs(desk: Desk) -> None:
     queue = desk.queue(5, per=60.0)
     desk.client.delete(queue.born)
-    desk.say(limit.hold(TTL, [], queue.born, complete=True, units=True))
+    desk.say(limit.hold(TTL, [], queue.place, complete=True, units=True))
     assert desk.take(queue, "a").granted == 1
 
 

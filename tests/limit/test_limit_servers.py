@@ -140,7 +140,8 @@ def test_a_server_without_memory_refuses_a_call_whole(own: Desk) -> None:
 
 def tour(desk: Desk) -> None:
     """Make every verb touch everything it may ever touch."""
-    desk.say(limit.hold(TTL, [], desk.key("a").born, complete=True, units=True))
+    memory = call(desk.client, limit.begin(desk.key("a").place))
+    desk.say(limit.hold(TTL, [], desk.key("a").place, complete=memory, units=True))
     key = desk.key("a", 2, per=1.0, slots=2)
     counts = f"{desk.prefix}:{{keys}}:denials"
     call(desk.client, limit.look(TTL, [key]))  # by the server's own clock

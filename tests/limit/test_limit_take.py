@@ -207,8 +207,8 @@ def test_what_nobody_asks_for_again_goes_by_itself(desk: Desk) -> None:
 def test_the_memory_of_an_idle_limit_is_back_at_zero_without_anybody_looking(client: Any, prefix: str) -> None:
     queue = queue_limit(prefix, "q", Quota(3, 0.1, 3))
     key = key_limit(prefix, "k:a", KeyLimit("k", Quota(1, 0.1, 1)))
-    call(client, hold(0.1, [], queue.born, complete=True, units=True))
-    call(client, hold(0.1, [], key.born, complete=True, units=True))
+    call(client, hold(0.1, [], queue.place, complete=True, units=True))
+    call(client, hold(0.1, [], key.place, complete=True, units=True))
     call(client, take(queue, 0.1, "a", 3))
     call(client, acquire(prefix, 0.1, [Request(permit, (key,)) for permit in "ab"]))
     assert client.exists(*queue.keys, *key.keys) == 6

@@ -243,7 +243,7 @@ class Trace:
         yield from self.hold([(self.limits[self.some()], permit)], units=True)
 
     def hold(self, pairs: list[tuple[Limit, grants.Held]], *, units: bool) -> Step:
-        yield from self.say(limit.hold(TTL, pairs, pairs[0][0].born, complete=True, units=units))
+        yield from self.say(limit.hold(TTL, pairs, pairs[0][0].place, complete=True, units=units))
         self.come(one for one, _ in pairs)
         for one, (permit, used, count) in pairs:
             model = self.models[one.name]

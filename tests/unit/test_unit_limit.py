@@ -91,8 +91,8 @@ def test_report_says_units_and_runs_by_the_number_of_the_limit() -> None:
 @pytest.mark.parametrize(("units", "spelled"), [(True, 3), (False, "")])
 @pytest.mark.parametrize(("complete", "word"), [(True, "1"), (False, "")])
 def test_hold_leaves_units_alone_unless_told(units: bool, spelled: int | str, complete: bool, word: str) -> None:
-    verb = limit.hold(1.0, [(HOST, ("a", 3, 1))], HOST.born, complete=complete, units=units)
-    assert verb.keys == (HOST.born, *HOST.keys)
+    verb = limit.hold(1.0, [(HOST, ("a", 3, 1))], HOST.place, complete=complete, units=units)
+    assert verb.keys == ("pgq:{keys}:born", "pgq:{keys}:memory", *HOST.keys)
     assert verb.args == ("", 1_000_000, word, *HOST_WORDS, 1, "a", spelled, 1)
 
 

@@ -277,32 +277,35 @@ def test_a_throttle_that_nobody_heard_is_an_error_unless_running_was_chosen(book
 def test_a_server_without_memory_is_told_what_is_held_and_workers_get_a_second(book: Book, clock: Clock) -> None:
     book.add(holding(clock))
     one = entry(book, clock)
-    steps, entered = said(one.once(), b"forgotten", 1)
-    assert (names(steps), entered) == (["acquire", "hold"], False)
-    assert steps[1].args[2] == ""  # not complete
+    steps, entered = said(one.once(), b"forgotten", b"memory", 1)
+    assert (names(steps), entered) == (["acquire", "begin", "hold"], False)
+    assert steps[2].args[2] == ""  # not complete
     clock.now += 0.99
-    steps, _ = said(one.once(), b"forgotten", 1)
-    assert names(steps) == ["acquire", "hold"]
+    steps, _ = said(one.once(), b"forgotten", b"memory", 1)
+    assert names(steps) == ["acquire", "begin", "hold"]
     clock.now += 0.02
-    steps, entered = said(one.once(), None, b"forgotten", 1, 0, GRANTED)
-    assert (names(steps), entered) == (["HGET", "acquire", "hold", "hold", "acquire"], True)
-    assert [step.args[2] for step in steps[2:4]] == ["", "1"]
+    steps, entered = said(one.once(), None, b"forgotten", b"memory", 1, 0, GRANTED)
+    assert (names(steps), entered) == (["HGET", "acquire", "begin", "hold", "hold", "acquire"], True)
+    assert [step.args[2] for step in steps[3:5]] == ["", "memory"]
 
 
-def test_the_second_begins_anew_when_the_server_had_its_memory_meanwhile(book: Book, clock: Clock) -> None:
-    said(entry(book, clock).once(), b"forgotten")
+def test_the_second_begins_anew_when_the_server_forgets_again(book: Book, clock: Clock) -> None:
+    said(entry(book, clock).once(), b"forgotten", b"memory")
     clock.now += 5
-    said(entry(book, clock).once(), None, GRANTED)
-    book.held.clear()
-    steps, entered = said(entry(book, clock).once(), b"forgotten")
-    assert (names(steps), entered) == (["acquire"], False)
+    steps, entered = said(entry(book, clock).once(), None, b"forgotten", b"another")
+    assert (names(steps), entered) == (["HGET", "acquire", "begin"], False)
+    clock.now += 0.5
+    steps, _ = said(entry(book, clock).once(), b"forgotten", b"another")
+    clock.now += 0.6
+    steps, entered = said(entry(book, clock).once(), None, b"forgotten", b"another", -1, b"forgotten", b"third")
+    assert (names(steps)[2:], entered) == (["begin", "hold", "acquire", "begin"], False)
 
 
 def test_who_may_not_wait_is_told_what_is_left_of_that_second(book: Book, clock: Clock) -> None:
-    said(entry(book, clock).once(), b"forgotten")
+    said(entry(book, clock).once(), b"forgotten", b"memory")
     clock.now += 0.4
     with pytest.raises(LimitExceeded) as caught:
-        said(entry(book, clock, timeout=0).once(), b"forgotten")
+        said(entry(book, clock, timeout=0).once(), b"forgotten", b"memory")
     assert caught.value.retry_after == pytest.approx(0.6)
 
 
