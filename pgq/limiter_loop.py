@@ -138,9 +138,9 @@ class LimiterLoop:
     async def _try(self) -> None:
         try:
             await self._serve()
-        except (RedisError, OSError) as error:
-            self._lost(error)
-        except psycopg.Error as error:
+        except Exception as error:
+            if not isinstance(error, RedisError | OSError | psycopg.Error):
+                log.exception("a talk with the limiter failed, trying again")
             self._lost(error)
         else:
             if self._away:

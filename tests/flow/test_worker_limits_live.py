@@ -266,3 +266,26 @@ async def test_a_burst_waits_for_its_limit(config: pgq.Config, aconn: psycopg.As
     await fill(shop, aconn, 9)
     await burst(shop.app, config)
     assert len(shop.starts) == 9
+
+
+async def test_a_talk_with_the_limiter_that_fails_does_not_end_all_limits(
+    config: pgq.Config,
+    aconn: psycopg.AsyncConnection,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    shop = Shop(concurrency=1)
+    await shop.app.adeclare(aconn)
+    async with serving(shop.app, config) as worker:
+        loop = worker.permits.loop
+        serve = loop._serve
+
+        async def fail() -> None:
+            monkeypatch.setattr(loop, "_serve", serve)
+            raise KeyError("a defect")
+
+        monkeypatch.setattr(loop, "_serve", fail)
+        await fill(shop, aconn, 5)
+        await all_ended(aconn, 5)
+    assert shop.peak == 1
+    assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [KeyError]

@@ -48,6 +48,7 @@ CATCHERS = {
     "run.py": "whatever a handler raises is its failed attempt",
     "task.py": "an exception whose __str__ fails is still a failed attempt",
     "threads.py": "raised again where the call was made",
+    "limiter_loop.py": "what fails in one talk must not end all limits",
     "parts.py": "a part that fails goes on with a new connection",
     "trace.py": "what a handler raises is noted on its span, then goes on",
 }
