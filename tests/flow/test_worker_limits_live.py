@@ -12,12 +12,13 @@ import psycopg
 import pytest
 from limited_shop import Shop, fill, running_in_redis, was_bounced
 from pooler import HEARD
-from serving import burst, eventually, listening, serving, task_row, until_status
+from serving import all_ended, burst, eventually, listening, serving, task_row, until_status
 
 import pgq
 from pgq.cli.settings import change, change_limit
 from pgq.limiter import aconnect_redis
 from pgq.quota import Quota
+from pgq.script import Verb
 
 
 def refused_once(shop: Shop, seconds: float) -> tuple[Any, list[tuple[str, float]]]:
@@ -277,14 +278,12 @@ async def test_a_talk_with_the_limiter_that_fails_does_not_end_all_limits(
     shop = Shop(concurrency=1)
     await shop.app.adeclare(aconn)
     async with serving(shop.app, config) as worker:
-        loop = worker.permits.loop
-        serve = loop._serve
 
-        async def fail() -> None:
-            monkeypatch.setattr(loop, "_serve", serve)
+        async def fail(_: Verb) -> None:
+            monkeypatch.undo()
             raise KeyError("a defect")
 
-        monkeypatch.setattr(loop, "_serve", fail)
+        monkeypatch.setattr(worker.permits.loop, "say", fail)
         await fill(shop, aconn, 5)
         await all_ended(aconn, 5)
     assert shop.peak == 1
