@@ -13,10 +13,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from math import inf
 from time import monotonic
 from typing import Any
+from uuid import UUID
 
 import psycopg
 
@@ -234,8 +235,8 @@ class LimiterLoop:
         """Make the permits of what waits in a lane's buffer count from now; what lost its permit goes back."""
         tasks, now = list(lane.buffer), monotonic()
         lost: set[int] = set()
+        leases = list({task.lease for task in tasks})
         if lane.gate.limited and tasks:
-            leases = list({task.lease for task in tasks})
             kept = await self.say(stamp(lane.gate.limit, self._config.lease, [lease.hex for lease in leases]))
             gone = {lease for lease, one in zip(leases, kept, strict=True) if not one}
             lost |= {task.id for task in tasks if task.lease in gone}
@@ -244,13 +245,17 @@ class LimiterLoop:
         for task in [task for task in lane.buffer if task.id in lost]:
             lane.buffer.remove(task)
             self._back(lane, task, HandBack())
-        self._fresh(lane, now)
+        self._fresh(lane, now, leases)
 
-    def _fresh(self, lane: Lane, now: float) -> None:
+    def _fresh(self, lane: Lane, now: float, leases: Collection[UUID] | None = None) -> None:
+        """Let go on what waits under these leases (all for None); what came meanwhile is as old as it is."""
         lane.stale = False
         lane.gate.start_by = None
-        if lane.buffer and lane.gate.limited:
-            lane.gate.refreshed({task.lease for task in lane.buffer}, now)
+        waiting = {task.lease for task in lane.buffer}
+        if waiting and lane.gate.limited:
+            fresh = waiting if leases is None else waiting.intersection(leases)
+            lane.gate.refreshed(fresh, now)
+            lane.gate.must_start(lane.gate.good_until(waiting - fresh))
         for bearer in [b for task in lane.buffer if (b := self.keyring.bearers.get(task.id))]:
             lane.gate.must_start(now + self.keys.patience(bearer))
         self._board.wake(len(lane.buffer))

@@ -8,6 +8,7 @@ import signal
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
@@ -19,16 +20,20 @@ from serving import all_ended, eventually, serving, sessions
 
 import pgq
 from pgq.gate import Gate, own_limit
-from pgq.grants import Limit, Taken, key_limit
+from pgq.grants import Batch, Limit, Taken, key_limit
 from pgq.keyring import Keyring
-from pgq.limit import hold
+from pgq.lane import Board, Lane
+from pgq.limit import hold, take
 from pgq.limiter import acall, aconnect_redis
+from pgq.limiter_loop import LimiterLoop
 from pgq.memory import Memory
 from pgq.queue import Settings
 from pgq.quota import KeyLimit, Quota
 from pgq.script import Verb
+from pgq.task import Task
 
 SLOTS = Quota(slots=9)
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -177,3 +182,39 @@ async def test_a_claim_that_was_under_way_when_the_limiter_forgot_its_permits_st
         finally:
             os.kill(backend, signal.SIGCONT)
     assert shop.peak == 1
+
+
+async def test_what_comes_into_a_buffer_while_its_permits_are_made_new_is_not_taken_for_new(
+    config: pgq.Config, client: Any
+) -> None:
+    settings = Settings(name="q", concurrency=9)
+    gate = Gate(own_limit(config.limit_prefix, settings))
+    lane = Lane(settings, ["t"], gate, slots=9, batch=9)
+    back: list[int] = []
+    loop = LimiterLoop(config, Board([lane], 9), lambda: 1, lambda _lane, task, _outcome: back.append(task.id))
+    first, late = (Batch(uuid.uuid4(), 1, 0.0, 1, 1, 0.05) for _ in range(2))
+    gate.batches = {batch.lease: batch for batch in (first, late)}
+    waits, comes = (
+        Task("q", batch.lease, number, NOW, "t", 5, "{}", 1, 1, 1.0, 0, NOW)
+        for number, batch in enumerate((first, late))
+    )
+    await acall(client, hold(30, [], gate.limit.place, complete=True, units=True))
+    await acall(client, take(gate.limit, 30, first.lease.hex, 1))
+    say = loop.say
+
+    async def busy(verb: Verb) -> Any:
+        if verb.name == "stamp" and len(lane.buffer) == 1:
+            lane.buffer.append(comes)
+        return await say(verb)
+
+    loop.say = busy
+    lane.buffer.append(waits)
+    lane.stale = True
+    working = asyncio.create_task(loop.work())
+    await eventually(lambda: asyncio.sleep(0, not lane.stale))
+    assert [task.id for task in lane.buffer] == [0, 1]
+    assert not lane.ready
+    await eventually(lambda: asyncio.sleep(0, not lane.stale))
+    assert (back, [task.id for task in lane.buffer], lane.ready) == ([1], [0], True)
+    working.cancel()
+    await loop.close()
