@@ -3,7 +3,8 @@
 Why: every claim leaves a dead index entry behind. Autovacuum cannot remove them while any transaction is older, nor
 fast enough at full speed, and a claim that walks them all gets slower and slower. So each process remembers, per
 priority, the due time before which it just found nothing, and starts there. It is a hint, never a truth: it lags, it
-is ignored by a full sweep every few seconds, and whatever was committed late or handed back is found by that sweep.
+is ignored by a full sweep four times a second (where that is dear, less often), and whatever was committed late, in a
+longer transaction, or handed back is found by that sweep.
 
 Hazards, each with a test: a transaction that commits later than the lag; a row handed back at its old due time; a
 claim by another worker that is rolled back; a database clock that steps back; a claim that found nothing because the
@@ -23,7 +24,7 @@ PRIORITIES = list(range(11))
 BEGINNING = datetime(1, 1, 2, tzinfo=UTC)
 LAG = timedelta(seconds=0.1)
 TICK = timedelta(microseconds=1)
-SWEEP_EVERY = 2.0  # seconds, while busy
+SWEEP_EVERY = 0.25  # seconds, while busy
 SWEEP_SHARE = 50  # a sweep may take one part in so many of the time
 SWEEP_WITHIN = 30.0  # seconds after which there is one however long it takes: what was handed back waits no longer
 

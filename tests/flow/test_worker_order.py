@@ -32,6 +32,33 @@ async def test_a_backlog_runs_by_priority_then_by_due_time(config: pgq.Config, a
     assert len(started) == 160
 
 
+async def test_an_urgent_task_overtakes_a_backlog_even_if_its_transaction_took_a_while(
+    config: pgq.Config, aconn: psycopg.AsyncConnection, dsn: str
+) -> None:
+    """It becomes visible below where a busy worker looks; the next look at everything, a quarter of a second later."""
+    app = pgq.App()
+    started: list[str] = []
+
+    @app.queue("q").task
+    async def note(name: str) -> None:
+        started.append(name)
+        await asyncio.sleep(0.02)
+
+    async def so_many(count: int) -> bool:
+        return len(started) >= count
+
+    await app.adeclare(aconn)
+    await note.aenqueue_many(aconn, [{"name": "usual"} for _ in range(300)])
+    async with await psycopg.AsyncConnection.connect(dsn) as business, serving(app, replace(config, concurrency=1)):
+        await eventually(lambda: so_many(5))
+        await note.options(priority=0).aenqueue(business, "urgent")
+        await eventually(lambda: so_many(40))  # far more than the cursor lags
+        await business.commit()
+        before = len(started)
+        await eventually(lambda: asyncio.sleep(0, "urgent" in started))
+    assert started.index("urgent") - before < 30
+
+
 async def test_an_urgent_task_overtakes_a_backlog(config: pgq.Config, aconn: psycopg.AsyncConnection) -> None:
     app = pgq.App()
     started: list[str] = []
