@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from itertools import groupby
 from time import monotonic
 from typing import Any
@@ -24,6 +25,8 @@ from pgq.task import Settled, Task
 log = logging.getLogger("pgq")
 
 Entry = tuple[Task, Settled]
+
+LARGE = 10_000  # characters: a longer payload is let go of at once, for many outcomes wait where Postgres is slow
 
 
 class Settler:
@@ -43,6 +46,8 @@ class Settler:
 
     def add(self, task: Task, settled: Settled) -> None:
         """Hand in the outcome of one run."""
+        if len(task.payload) > LARGE:
+            task = replace(task, payload="")
         self._waiting.append((task, settled))
         self._some.set()
         self._all_written.clear()
