@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2s
+from itertools import groupby
 from math import inf
 from uuid import UUID
 
@@ -61,6 +63,16 @@ def mark_of(worker: str) -> str:
 def keys_place(prefix: str) -> str:
     """Return the hash slot of all key limits."""
     return f"{prefix}:{{keys}}"
+
+
+def by_place(permits: Iterable[tuple[Limit, Held]]) -> Iterator[list[tuple[Limit, Held]]]:
+    """Yield permits as one call can name them: those of one hash slot at a time."""
+    for _, group in groupby(sorted(permits, key=_place), key=_place):
+        yield list(group)
+
+
+def _place(permit: tuple[Limit, Held]) -> str:
+    return permit[0].place
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,14 +10,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any
 
 import psycopg
 
 from pgq.config import Config
 from pgq.db import Call, run
-from pgq.grants import WHATEVER, Held, Limit, key_limit, mark_of, queue_limit
+from pgq.grants import WHATEVER, Held, Limit, by_place, key_limit, mark_of, queue_limit
 from pgq.limit import report
 from pgq.limiter import RedisError, call, connect_redis
 from pgq.quota import KeyLimit, Quota, kind_of
@@ -79,11 +78,6 @@ def _marked(client: Any, left: Estate) -> Iterator[tuple[Limit, Held]]:
 
 def _portions(permits: Permits) -> Iterator[Permits]:
     """Yield permits that one call can name: those of one hash slot, and not too many."""
-    for _, group in groupby(sorted(permits, key=_place), key=_place):
-        some = list(group)
+    for some in by_place(permits):
         for start in range(0, len(some), AT_ONCE):
             yield some[start : start + AT_ONCE]
-
-
-def _place(permit: tuple[Limit, Held]) -> str:
-    return permit[0].place

@@ -21,7 +21,7 @@ from pgq.config import Config
 from pgq.connect import aconnect
 from pgq.db import Call, arun
 from pgq.gate import Gate, own_limit
-from pgq.grants import Held, Limit
+from pgq.grants import Held, Limit, by_place
 from pgq.key_desk import Back
 from pgq.lane import Board, Lane
 from pgq.limit import hold, stamp
@@ -204,8 +204,9 @@ class Permits:
         try:
             if self._sync_client is None:
                 self._sync_client = connect_redis(self._config.redis_url)
-            for place, group in groupby(pairs, key=_place):
-                call(self._sync_client, hold(self._config.lease, list(group), place, complete=False, units=False))
+            for group in by_place(pairs):
+                place = group[0][0].place
+                call(self._sync_client, hold(self._config.lease, group, place, complete=False, units=False))
         except (RedisError, OSError) as error:
             log.warning("the holds of limits were not renewed: %s", first_line(error))
             self.loop.distrust()
@@ -226,7 +227,3 @@ class Permits:
 
 
 _lease = attrgetter("lease")
-
-
-def _place(pair: tuple[Limit, Held]) -> str:
-    return pair[0].place
