@@ -42,7 +42,7 @@ class Limit:
     @property
     def born(self) -> str:
         """The key that says that the server still knows what it was told."""
-        return f"{self.place}:born"
+        return born_at(self.place)
 
 
 def queue_limit(prefix: str, queue: str, quota: Quota) -> Limit:
@@ -63,6 +63,11 @@ def mark_of(worker: str) -> str:
 def keys_place(prefix: str) -> str:
     """Return the hash slot of all key limits."""
     return f"{prefix}:{{keys}}"
+
+
+def born_at(place: str) -> str:
+    """Return the key of a hash slot that says that the server still knows what it was told."""
+    return f"{place}:born"
 
 
 def by_place(permits: Iterable[tuple[Limit, Held]]) -> Iterator[list[tuple[Limit, Held]]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from uuid import uuid4
 
-from pgq.grants import Answer, Held, Limit, Request, Standing, Taken, Told, keys_place
+from pgq.grants import Answer, Held, Limit, Request, Standing, Taken, Told, born_at, keys_place
 from pgq.quota import MICROSECONDS
 from pgq.script import Verb
 
@@ -37,7 +37,7 @@ def acquire(prefix: str, ttl: float, requests: Sequence[Request]) -> Verb:
     """Ask for all limits of each request, or none of them, in the order given; the limits share one hash slot."""
     limits = _Numbers(limit for request in requests for limit in request.limits)
     place = keys_place(prefix)
-    keys = [f"{place}:born", f"{place}:denials", *(key for limit in limits for key in limit.keys)]
+    keys = [born_at(place), f"{place}:denials", *(key for limit in limits for key in limit.keys)]
     args: list[str | int] = ["", micro(ttl), len(limits)]
     for limit in limits:
         args += (*limit.quota.words(), limit.name)
@@ -85,7 +85,7 @@ def hold(
     if not units:
         words[2::4] = [""] * numbers
     memory = _text(complete) if isinstance(complete, str | bytes) else "1" if complete else ""
-    return Verb("hold", (f"{place}:born", f"{place}:memory", *keys), ("", micro(ttl), memory, *settings, *words))
+    return Verb("hold", (born_at(place), f"{place}:memory", *keys), ("", micro(ttl), memory, *settings, *words))
 
 
 def stamp(limit: Limit, ttl: float, permits: Sequence[str]) -> Verb:

@@ -17,7 +17,7 @@ from math import inf
 from time import monotonic
 from typing import Any, TypeVar
 
-from pgq.grants import Limit, Told, key_limit, keys_place, since
+from pgq.grants import Limit, Told, born_at, key_limit, keys_place, since
 from pgq.limit import begin, hold, report
 from pgq.limiter import RedisError
 from pgq.quota import KeyLimit, Quota
@@ -133,7 +133,7 @@ class Book:
         """Give back what is owed, renew what is due, and all of it where the server's memory is a new one."""
         try:
             yield from self._settle()
-            born = yield Read(("GET", f"{keys_place(self.prefix)}:born"))
+            born = yield Read(("GET", born_at(keys_place(self.prefix))))
             now, lost = self._clock(), born != self._born
             due = [holding for holding in list(self.held.values()) if lost or now - holding.said >= holding.hold / 3]
             yield from self.tell(due, units=lost)
