@@ -1,10 +1,11 @@
 """How long each view takes: at 10M settled tasks and 1M that wait, while 2,000 tasks a second come and go.
 
 Timed: each view of `sql/views` and `sql/reports` is read whole, and `pgq.explain` asked for a task, 60 times a
-repetition, by turns with the others, on one connection; `p50_ms`, `p95_ms` and `max_ms` are from sending the
-statement to the last row at the client, as text. Meanwhile 2,000 tasks/s (`--offered`) are enqueued and run by one real
-`pgq.worker.Worker` with concurrency 50 and defaults for all else; its upkeep takes samples and merges counts as it
-always does.
+repetition, by turns with the others, on one connection; `p50_ms`, `p95_ms` and `max_ms` are from sending the statement
+to the last row at the client, as text. `first_ms` is the median of ten sessions that ask for the view first of all:
+their server process has yet to read the catalog and to plan. Meanwhile 2,000 tasks/s (`--offered`) are enqueued and run
+by one real `pgq.worker.Worker` with concurrency 50 and defaults for all else; its upkeep takes samples and merges
+counts as it always does.
 
 On: the 10M are of the same queue, settled over the seven days before today, as in `history`. The 1M wait in a queue of
 their own that is paused, half of them due, in three priorities; each of ten more queues has 100. All put there by
@@ -24,7 +25,10 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
+
+import psycopg
 
 from benchmarks.harness import Bench
 from benchmarks.results import Outcome
@@ -33,6 +37,7 @@ from benchmarks.stand import Stand, stand
 from pgq import statements
 
 HEADLINE = ("p50_ms", "p95_ms")
+FRESH = 10  # sessions that ask for one view, and end
 WAITING = """
 insert into pgq.tasks (queue, task, payload, timeout, max_attempts, priority, scheduled_at)
 select %(queue)s, 'wait', '{}', 60, 5, 4 + i %% 3,
@@ -96,11 +101,12 @@ def read(outcome: Outcome, found: Stand, size: Size, load: float) -> dict[str, d
             for name, question in questions.items():
                 took[name].append(ask(found.conn, question))
             time.sleep(0.5)
+        first = {name: median(fresh(found, question) for _ in range(FRESH)) for name, question in questions.items()}
         outcome.require(offered.sent >= 0.98 * offered.due, f"producer-bound, {offered.sent} tasks were offered")
         outcome.require(
             offered.started >= 0.98 * offered.sent - 100, f"{offered.started} of {offered.sent} tasks started"
         )
-    return {name: percentiles(times) for name, times in took.items()}
+    return {name: {**percentiles(times), "first_ms": first[name]} for name, times in took.items()}
 
 
 def ask(conn: Any, question: str) -> float:
@@ -108,6 +114,12 @@ def ask(conn: Any, question: str) -> float:
     began = time.monotonic()
     conn.execute(question)  # all its rows are here then; what they become in Python is not the view's time
     return (time.monotonic() - began) * 1_000
+
+
+def fresh(found: Stand, question: str) -> float:
+    """Ask in a session of its own; returns the milliseconds of the question, without those of connecting."""
+    with psycopg.connect(found.dsn, autocommit=True) as conn:
+        return ask(conn, question)
 
 
 def sampled(outcome: Outcome, found: Stand, size: Size) -> dict[str, float]:

@@ -14,7 +14,7 @@ as $$
 $$;
 
 -- How many of the tasks with numbers after `after` are of a queue (`due`: are due), and how many numbers have no task:
--- exactly where there are some thousands; else by `looks` looks at sixteen numbers each, one at random in each part of them.
+-- exactly where there are some thousands; else by `looks` looks at four numbers each, one at random in each part of them.
 create or replace function pgq.newcomers(
   queue       text,
   after       bigint,
@@ -37,7 +37,7 @@ declare
   given constant bigint := greatest(pgq.ids_given() - greatest(newcomers.after, 0), 0);
   few   constant boolean := given <= 16::bigint * newcomers.looks;
   parts constant integer := case when few then 1 else newcomers.looks end;
-  run   constant bigint := case when few then given else 16 end;
+  run   constant bigint := case when few then given else 4 end;
   share constant double precision := case when few then 1 else parts * run / nullif(given, 0)::double precision end;
 begin
   perform pgq.check_option(newcomers.looks between 1 and 1000,
