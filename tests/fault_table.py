@@ -16,8 +16,8 @@ import pytest
 from pgq.embedded import binaries
 
 COLUMNS = ("acked", "runs", "lost", "unexpected", "overlap", "stuck", "doubled")
-PAGE = Path(__file__).parents[1] / "docs" / "faults.md"
 BEGIN, END = "<!-- table: written by pytest -m fault --keep-table -->\n", "<!-- end of table -->\n"
+BEGIN_SUM, END_SUM = "<!-- sum: written by pytest -m fault --keep-table -->\n", "<!-- end of sum -->\n"
 
 
 @dataclass(slots=True)
@@ -42,7 +42,8 @@ def options(parser: pytest.Parser) -> None:
     group = parser.getgroup("faults")
     long_help = "let every scenario of a fault last this many times as long: 120 makes an hour of half a minute"
     group.addoption("--long", type=float, default=1.0, metavar="TIMES", help=long_help)
-    group.addoption("--keep-table", action="store_true", help="write the table of faults into docs/faults.md")
+    keep_help = "write the table of faults, or its sum, where a page has a place for it, or into a new page; many"
+    group.addoption("--keep-table", action="append", default=[], type=Path, metavar="PAGE", help=keep_help)
 
 
 def allow_time(config: pytest.Config, items: Iterable[pytest.Item]) -> None:
@@ -63,12 +64,12 @@ def show(reporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     reporter.section("faults")
     for line in as_text(found):
         reporter.write_line(line)
-    if config.getoption("keep_table"):
-        failed = sum(one.failed for one in found)
+    failed = sum(one.failed for one in found)
+    for page in config.getoption("keep_table"):
         if failed:
-            reporter.write_line(f"the table is not kept: {failed} of {len(found)} scenarios failed")
+            reporter.write_line(f"{page} is left as it was: {failed} of {len(found)} scenarios failed")
         else:
-            keep(PAGE, found, config.invocation_params.args)
+            keep(page, found, config.invocation_params.args)
 
 
 def scenarios(reporter: pytest.TerminalReporter) -> list[Scenario]:
@@ -119,12 +120,24 @@ def as_markdown(found: Sequence[Scenario]) -> Iterator[str]:
         yield " | ".join((f"| {one.name}", *one.cells, f"{one.seconds:.0f}", "; ".join(one.measured) + " |"))
 
 
+def as_sentence(found: Sequence[Scenario]) -> str:
+    """Return the sums as a sentence."""
+    figures = total(found).figures
+    said = ", ".join(f"{figures[column]:,} {column}" for column in COLUMNS[2:])
+    return f"{len(found)} scenarios: {figures['acked']:,} tasks acknowledged, {figures['runs']:,} runs; {said}."
+
+
 def keep(page: Path, found: Sequence[Scenario], arguments: Sequence[str]) -> None:
-    """Write the table into its section of a page, with what it was measured on."""
-    before, _, rest = page.read_text().partition(BEGIN)
-    after = rest.partition(END)[2]
+    """Write the table, or its sum, into its section of a page, with what it was measured on; a new page is a table."""
     version = subprocess.run([binaries.find_postgres() / "postgres", "--version"], capture_output=True, check=True)
     machine = f"{os.cpu_count()} processors, Python {platform.python_version()}, {version.stdout.decode().strip()}"
-    said = f"`pytest {' '.join(arguments)}`, {time.strftime('%Y-%m-%d', time.gmtime())}: {machine}.\n\n"
-    table = "".join(f"{line}\n" for line in as_markdown(found))
-    page.write_text(f"{before}{BEGIN}\n{said}{table}\n{END}{after}")
+    said = f"`pytest {' '.join(arguments)}`, {time.strftime('%Y-%m-%d', time.gmtime())}: {machine}.\n"
+    text = page.read_text() if page.exists() else f"# Faults\n\n{BEGIN}{END}"
+    text = _between(text, BEGIN, END, said + "\n" + "".join(f"{line}\n" for line in as_markdown(found)))
+    page.write_text(_between(text, BEGIN_SUM, END_SUM, f"{as_sentence(found)}\n{said}"))
+
+
+def _between(text: str, begin: str, end: str, said: str) -> str:
+    """Return a page with something said in one section of it, if it has that."""
+    before, there, rest = text.partition(begin)
+    return f"{before}{begin}\n{said}\n{end}{rest.partition(end)[2]}" if there else text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fault_table import BEGIN, COLUMNS, END, Scenario, as_text, keep, total
+from fault_table import BEGIN, BEGIN_SUM, COLUMNS, END, END_SUM, Scenario, as_text, keep, total
 
 
 def scenario(name: str, lost: int, *measured: str) -> Scenario:
@@ -35,3 +35,14 @@ def test_a_new_table_takes_the_old_one_s_place_and_nothing_else(tmp_path: Path) 
     assert "| second | 1 | 1 | 0 | 1 | 1 | 1 | 1 | 2 | x; y |\n" in text
     assert "first" not in text
     assert "old" not in text
+
+
+def test_a_page_that_has_room_for_the_sum_gets_that_and_a_new_one_a_table(tmp_path: Path) -> None:
+    readme, fresh = tmp_path / "README.md", tmp_path / "long.md"
+    readme.write_text(f"before\n{BEGIN_SUM}old\n{END_SUM}after\n")
+    for page in (readme, fresh):
+        keep(page, [scenario("first", 0), scenario("second", 3)], ["-m", "fault"])
+    said = "2 scenarios: 2 tasks acknowledged, 2 runs; 3 lost, 2 unexpected, 2 overlap, 2 stuck, 2 doubled."
+    assert readme.read_text().startswith(f"before\n{BEGIN_SUM}\n{said}\n`pytest -m fault`, ")
+    assert readme.read_text().endswith(f"\n{END_SUM}after\n")
+    assert "| first | 1 | 1 | 0 |" in fresh.read_text()
