@@ -1,4 +1,4 @@
-"""What the parts of a worker have in common: each keeps a connection of its own, and all end together."""
+"""What the parts of a worker have in common: an error that nobody foresaw ends none of them, and all end together."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from pgq.redact import first_line
 
 log = logging.getLogger("pgq")
 
+AGAIN = 0.05  # seconds between two goes at the same part
 READ_ONLY = 1.0  # seconds until a server that took no writes is asked again
 
 Work = Callable[[psycopg.AsyncConnection], Awaitable[None]]
@@ -35,7 +36,19 @@ async def keep(dsn: str, role: str, work: Work, over: asyncio.Event) -> None:
             except Exception:
                 log.exception("%s failed; it goes on with a new connection", role)
             if not over.is_set():
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(AGAIN)
+
+
+async def go_on(part: str, work: Callable[[], Awaitable[None]]) -> None:
+    """Carry out a part that needs no connection until it returns, and begin again wherever it fails."""
+    while True:
+        try:
+            await work()
+        except Exception:
+            log.exception("%s failed; it goes on", part)
+            await asyncio.sleep(AGAIN)
+        else:
+            return
 
 
 async def end(parts: Iterable[asyncio.Task[None]]) -> None:

@@ -74,9 +74,7 @@ class Starts:
                 self._writing, self._waiting = sorted(self._waiting, key=_place), []
             await self._write_batch(conn)
             self._writing = []
-            await asyncio.sleep(
-                0
-            )  # these handlers first: one that kills at once has then marked nobody of the next batch
+            await asyncio.sleep(0)  # these handlers first: one that kills has then marked nobody of the next batch
 
     async def _write_batch(self, conn: psycopg.AsyncConnection) -> None:
         calls = [_call(queue, list(batch), self._late) for queue, batch in groupby(self._writing, key=_queue)]

@@ -23,7 +23,7 @@ from pgq.heartbeat import Beat, Heartbeat, Pulse
 from pgq.lane import Board, Lane
 from pgq.line import Line, read_kinds
 from pgq.member import Member
-from pgq.parts import Work, end, keep, until
+from pgq.parts import Work, end, go_on, keep, until
 from pgq.permits import Permits
 from pgq.ready import make_ready
 from pgq.run import Run, Runner
@@ -68,7 +68,7 @@ class Worker:
         """
         await self._open()
         heartbeat = self._start_heartbeat()
-        slots = [asyncio.create_task(self._slot()) for _ in range(self.config.concurrency)]
+        slots = [asyncio.create_task(go_on("a slot", self._slot)) for _ in range(self.config.concurrency)]
         dsn = self.config.dsn
         feeding = asyncio.create_task(keep(dsn, "claim", self.line.work, self.stopping))
         parts = [
@@ -76,9 +76,9 @@ class Worker:
             asyncio.create_task(keep(dsn, "listen", self.doorbell.listen, self._over)),
             asyncio.create_task(keep(dsn, "upkeep", self.upkeep.work, self._over)),
             asyncio.create_task(self.permits.loop.work()),
-            asyncio.create_task(self._watch()),
+            asyncio.create_task(go_on("watch", self._watch)),
+            asyncio.create_task(go_on("starts", lambda: self.starts.prolong(self.runner.preparing))),
             asyncio.create_task(self._keep_starts()),
-            asyncio.create_task(self.starts.prolong(self.runner.preparing)),
             *(asyncio.create_task(keep(dsn, role, work, self._over)) for role, work in self._beside.items()),
         ]
         if burst:

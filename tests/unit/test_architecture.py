@@ -49,7 +49,7 @@ CATCHERS = {
     "task.py": "an exception whose __str__ fails is still a failed attempt",
     "threads.py": "raised again where the call was made",
     "limiter_loop.py": "what fails in one talk must not end all limits",
-    "parts.py": "a part that fails goes on with a new connection",
+    "parts.py": "a part of a worker that fails goes on",
     "trace.py": "what a handler raises is noted on its span, then goes on",
 }
 LONGEST = 40  # lines of a function, without its docstring
