@@ -10,6 +10,7 @@ import os
 import smtplib
 from email.message import EmailMessage
 from pathlib import Path
+from time import monotonic
 
 from fpdf import FPDF
 from PIL import Image, ImageDraw
@@ -53,12 +54,14 @@ class WebhookRefused(Exception):  # noqa: N818 - reads as what happened
 @email.task
 def send_email(order: int, to: str, subject: str) -> None:
     """Send one mail. A plain function: it runs in a thread."""
+    began = monotonic()
     mail = EmailMessage()
     mail["From"] = "shop@example.org"
     mail["To"] = to
     mail["Subject"] = subject
     mail["X-Order"] = str(order)
     mail["X-Attempt"] = str(pgq.context().attempt)
+    mail["X-Began"] = str(began)  # by which the demo tells whether the limit held; no shop needs it
     mail.set_content(f"{subject}\n\nThis is about your order {order}.\n")
     with smtplib.SMTP("127.0.0.1", SMTP_PORT, local_hostname="localhost", timeout=10) as server:
         server.send_message(mail)
@@ -67,7 +70,8 @@ def send_email(order: int, to: str, subject: str) -> None:
 @webhooks.task
 async def deliver_webhook(order: int, url: str) -> None:
     """Tell the customer's server about an order. A coroutine: it runs on the worker's event loop."""
-    status = await post(url, {"event": "order.placed", "order": order, "attempt": pgq.context().attempt})
+    event = {"event": "order.placed", "order": order, "attempt": pgq.context().attempt, "began": monotonic()}
+    status = await post(url, event)
     if status != 200:  # noqa: PLR2004 - HTTP's own number
         raise WebhookRefused(f"{url} answered {status}")
 

@@ -16,11 +16,13 @@ LAST_ACK_RECEIVED = struct.Struct("@56xI")  # in what TCP_INFO of Linux tells: m
 class Delivery:
     """One mail or one request: its order, its attempt, whether it was taken.
 
-    `at` is when the server first heard of it (monotonic seconds), see `came_at`.
+    `began` is when its handler began, as it says itself; `at` when the server first heard of it, see `came_at`. Both
+    are monotonic seconds of this machine.
     """
 
     order: int
     attempt: int
+    began: float
     at: float
     accepted: bool = True
 
@@ -38,9 +40,9 @@ def came_at(connection: Socket) -> float:
     On a busy machine it may be accepted long after it came. Linux knows when that was, to a tick; a tick is granted,
     so that the answer is never too early. Elsewhere it is now.
     """
-    now = monotonic()
     if not hasattr(socket, "TCP_INFO"):
-        return now
+        return monotonic()
     told = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, LAST_ACK_RECEIVED.size)
+    now = monotonic()
     ago: int = LAST_ACK_RECEIVED.unpack(told)[0]
     return now - max(ago - TICK, 0) / 1000

@@ -1,4 +1,8 @@
-"""Whether the limits held, by the clocks of the servers that they protect."""
+"""Whether the limits held, by what reached the servers that they protect.
+
+A limit is about when handlers begin, so that is what each mail and request says, and what is judged. The clocks of the
+servers are shown beside it: on a busy machine a mail may be under way for longer than the limiter allows for.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +10,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pgq.demo.counts import Counts
+from pgq.demo.delivery import Delivery
 from pgq.queue import Settings
 
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """At most `max` starts in any `per` seconds were allowed: the fullest window seen, and how much was used."""
+    """At most `max` starts in any `per` seconds were allowed: the fullest window seen, and how much was used.
+
+    `fullest_received` is the fullest window by the clock of the server.
+    """
 
     name: str
     max: int
     per: float
     fullest_window: int
+    fullest_received: int
     utilisation: float | None
 
     @property
@@ -42,19 +51,20 @@ class Backlog:
 
 
 def proofs(
-    queues: Iterable[Settings], received: Mapping[str, Iterable[float]], until: Mapping[str, float]
+    queues: Iterable[Settings], received: Mapping[str, Sequence[Delivery]], until: Mapping[str, float]
 ) -> list[Proof]:
-    """Return a proof for each limited queue, from the moments at which its tasks were received, in any order."""
+    """Return a proof for each limited queue, from what its tasks delivered, in any order."""
     return [
-        _proof(queue.name, queue.rate_max, queue.rate_per, sorted(received[queue.name]), until.get(queue.name, 0.0))
+        _proof(queue.name, queue.rate_max, queue.rate_per, received[queue.name], until.get(queue.name, 0.0))
         for queue in queues
         if queue.rate_max is not None and queue.rate_per is not None
     ]
 
 
-def _proof(name: str, most: int, per: float, times: Sequence[float], until: float) -> Proof:
-    waited = [at for at in times if at <= until]
-    return Proof(name, most, per, fullest_window(times, per), utilisation(waited, most, per))
+def _proof(name: str, most: int, per: float, received: Sequence[Delivery], until: float) -> Proof:
+    begun, came = sorted(one.began for one in received), sorted(one.at for one in received)
+    waited = [at for at in begun if at <= until]
+    return Proof(name, most, per, fullest_window(begun, per), fullest_window(came, per), utilisation(waited, most, per))
 
 
 def fullest_window(times: Sequence[float], per: float) -> int:

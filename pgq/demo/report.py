@@ -75,13 +75,12 @@ def _limit(proof: Proof) -> dict[str, Any]:
 
 def _limit_line(proof: Proof) -> str:
     share = "never reached" if proof.utilisation is None else f"{proof.utilisation:.1%} used while a backlog waited"
-    return (
-        f"{proof.name}: {proof.max} in {proof.per:g} s allowed, {proof.fullest_window} in the fullest window, {share}"
-    )
+    fullest = f"{proof.fullest_window} began in the fullest window, {proof.fullest_received} by the server's clock"
+    return f"{proof.name}: {proof.max} in {proof.per:g} s allowed, {fullest}, {share}"
 
 
 def _exceeded(proof: Proof) -> str:
-    return f"limit exceeded: {proof.fullest_window} of {proof.name} came within {proof.per:g} s, {proof.max} may"
+    return f"limit exceeded: {proof.fullest_window} of {proof.name} began within {proof.per:g} s, {proof.max} may"
 
 
 def _letters(ending: Ending) -> list[dict[str, Any]]:

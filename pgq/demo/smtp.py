@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from email.message import Message
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
@@ -33,8 +34,12 @@ class Mailbox:
     async def handle_DATA(self, server: Server, _session: Session, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's
         """Take a mail; aiosmtpd calls this."""
         mail = email.message_from_bytes(envelope.original_content or b"")
-        self.deliveries.append(Delivery(int(mail["X-Order"]), int(mail["X-Attempt"]), server.came_at))
+        self.deliveries.append(_delivery(mail, server.came_at))
         return "250 OK"
+
+
+def _delivery(mail: Message, at: float) -> Delivery:
+    return Delivery(int(mail["X-Order"]), int(mail["X-Attempt"]), float(mail["X-Began"]), at)
 
 
 @contextmanager

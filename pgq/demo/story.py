@@ -142,8 +142,5 @@ def watch(
 
 def prove(evidence: Evidence, watched: Watched) -> list[Proof]:
     """Hold what the servers received against the limits of the queues it came from."""
-    received = {
-        email.name: [mail.at for mail in evidence.mails],
-        webhooks.name: [hook.at for hook in evidence.hooks],
-    }
+    received = {email.name: evidence.mails, webhooks.name: evidence.hooks}
     return proofs((queue.settings for queue in app.queues.values()), received, watched.backlog.until)

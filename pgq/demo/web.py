@@ -37,7 +37,7 @@ class Customers(ThreadingHTTPServer):
         """Take note of an event and return the HTTP status of the answer."""
         order, attempt = int(event["order"]), int(event["attempt"])
         accepted = not refuses(customer, order, attempt)
-        self.deliveries.append(Delivery(order, attempt, self._came_at.pop(client), accepted))
+        self.deliveries.append(Delivery(order, attempt, event["began"], self._came_at.pop(client), accepted))
         return 200 if accepted else 503
 
 
