@@ -23,8 +23,9 @@ UNHEARD = "behind a pooler in transaction mode workers hear nothing: they poll"
 HEARD = pytest.mark.skipif(WANTED, reason=UNHEARD)
 OWN_SESSION = pytest.mark.skipif(WANTED, reason="a pooler in transaction mode gives nobody a session of its own")
 UNPREPARED = None if WANTED else 5  # `prepare_threshold` of a connection: PgBouncer before 1.21 knows no prepared ones
+AUTH_QUERY = "select rolname, '' from pg_catalog.pg_roles where rolname = $1"  # roles come and go in tests
 # Sessions are handed out in turn, so that two transactions of one client rarely meet the same one.
-MIXED = {"default_pool_size": 60, "min_pool_size": 3, "server_round_robin": 1}
+MIXED = {"default_pool_size": 60, "min_pool_size": 3, "server_round_robin": 1, "server_login_retry": 1}
 
 
 class Pooler:
@@ -56,14 +57,17 @@ def pooler(server: str, settings: dict[str, object] | None = None) -> Iterator[P
 
 
 def _start(home: Path, target: dict[str, object], settings: dict[str, object]) -> subprocess.Popen[bytes]:
+    user, password = target.get("user", "postgres"), target.get("password", "")
     users = home / "users.txt"
-    password = target.get("password", "")
-    user = target.get("user", "postgres")
     users.write_text(f'"{user}" "{password}"\n')
-    way = {"host": target["host"], "port": target.get("port", 5432), "user": user}
-    way |= {"password": password} if password else {}
+    way = {"host": target["host"], "port": target.get("port", 5432)}
+    if password:  # then everybody is whom the DSN names; else each keeps the role it came as
+        way |= {"user": user, "password": password}
+        auth = {"auth_type": "any"}
+    else:
+        auth = {"auth_type": "trust", "auth_user": user, "auth_query": AUTH_QUERY}
     lines = {
-        "listen_addr": "127.0.0.1", "unix_socket_dir": "", "auth_type": "any", "auth_file": users,
+        "listen_addr": "127.0.0.1", "unix_socket_dir": "", **auth, "auth_file": users,
         "pool_mode": "transaction", "max_client_conn": 1_000, "max_db_connections": 0, **settings,
     }  # fmt: skip
     words = " ".join(f"{name}={value}" for name, value in way.items())

@@ -14,6 +14,7 @@ import pytest
 from fault_app import LONG, work
 from fleet import Fleet, eventually
 from ledger import Drained, Ledger
+from pooler import OWN_SESSION
 from producers import enqueue, producing
 
 from pgq import embedded
@@ -54,7 +55,9 @@ def end_sessions(conn: psycopg.Connection) -> None:
     )
 
 
-@pytest.mark.parametrize("name", INSTANT)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=OWN_SESSION) if name == "statement_timeout" else name for name in INSTANT]
+)
 def test_a_timeout_of_an_instant_set_for_the_database_keeps_no_worker_from_its_work(
     name: str, fleet: Fleet, ledger: Ledger, drained: Drained, measured: Say, lasting: Lasting
 ) -> None:
@@ -96,6 +99,7 @@ def test_a_database_that_may_not_be_written_stops_everything_and_nothing_is_lost
     assert all(process.poll() is None for process in fleet.processes)
 
 
+@OWN_SESSION
 def test_sessions_begun_while_nothing_may_be_written_do_not_stay_that_way(
     fleet: Fleet, ledger: Ledger, drained: Drained, lasting: Lasting
 ) -> None:

@@ -33,6 +33,11 @@ def two_hosts() -> Iterator[list[Host]]:
         pytest.skip(f"network namespaces are not permitted here: {error.stderr.strip()}")
 
 
+@pytest.fixture
+def pooled() -> None:
+    """Return no pooler: it would serve on the loopback interface, which is not the other hosts'."""
+
+
 @pytest.fixture(scope="module")
 def postgres(two_hosts: list[Host]) -> Iterator[embedded.Postgres]:
     """Return a durable server that both hosts reach."""

@@ -12,7 +12,7 @@ from typing import Any
 import asyncpg
 import psycopg
 import pytest
-from pooler import WANTED
+from pooler import UNPREPARED, WANTED
 from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import create_engine, text
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
@@ -60,14 +60,14 @@ async def done(result: Any) -> Any:
 
 @asynccontextmanager
 async def psycopg_sync(dsn: str) -> AsyncIterator[Door]:
-    conn = psycopg.connect(dsn)
+    conn = psycopg.connect(dsn, prepare_threshold=UNPREPARED)
     yield Door(conn, conn.execute, conn.transaction, conn.commit, conn.rollback)
     conn.close()
 
 
 @asynccontextmanager
 async def psycopg_async(dsn: str) -> AsyncIterator[Door]:
-    conn = await psycopg.AsyncConnection.connect(dsn)
+    conn = await psycopg.AsyncConnection.connect(dsn, prepare_threshold=UNPREPARED)
     yield Door(conn, conn.execute, conn.transaction, conn.commit, conn.rollback, is_async=True)
     await conn.close()
 

@@ -58,6 +58,12 @@ def test_a_quick_run_is_valid(name: str, case: str, server: str, tmp_path: Path)
     assert found & set(harness.scenario(name).HEADLINE)
 
 
+@pytest.fixture
+def dsn(direct_dsn: str) -> str:
+    """Return the database itself: what is measured is a server."""
+    return direct_dsn
+
+
 def test_a_run_that_was_not_valid_ends_with_1_and_says_why(
     server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,6 +16,7 @@ import psycopg
 import pytest
 from command_line import CHOICES, finish, invoke, refuse, start, succeed
 from factory import make_queue, make_tasks
+from pooler import UNPREPARED
 from psycopg.conninfo import make_conninfo
 
 from pgq import embedded
@@ -142,7 +143,7 @@ def test_an_interrupt_ends_with_130_and_no_traceback(dsn: str, conn: psycopg.Con
         conn.execute("lock table pgq.queues in access exclusive mode")
         process = start("stats", "--dsn", dsn)
         waiting = "select pid from pg_stat_activity where application_name = 'pgq cli' and wait_event_type = 'Lock'"
-        with psycopg.connect(dsn, autocommit=True) as other:
+        with psycopg.connect(dsn, autocommit=True, prepare_threshold=UNPREPARED) as other:
             while other.execute(waiting).fetchone() is None:
                 assert process.poll() is None
         process.send_signal(signal.SIGINT)

@@ -8,6 +8,7 @@ import psycopg
 import pytest
 from command_line import document, refuse, until
 from factory import insert, make_queue, make_task, make_tasks, make_worker, task_row
+from pooler import OWN_SESSION
 from terminal import terminal
 
 DOWN, TAB = "\x1b[B", "\t"
@@ -148,6 +149,7 @@ def test_whatever_ends_it_gives_the_terminal_back(dsn: str, number: int) -> None
 
 
 @pytest.mark.usefixtures("shop")
+@OWN_SESSION
 def test_a_database_that_goes_away_is_said_and_comes_back(dsn: str, server: str, conn: psycopg.Connection) -> None:
     name = conn.info.dbname
     with terminal("top", "--interval", "0.1", "--dsn", dsn) as seen, psycopg.connect(server, autocommit=True) as root:

