@@ -62,6 +62,17 @@ def redis_url(redis_admin_url: str) -> str:
     return f"{scheme}://{name}:secret@{place.rpartition('@')[2]}"
 
 
+@pytest.fixture
+def forget(redis_admin_url: str) -> Callable[[str], None]:
+    """Return what deletes every key below a prefix, as a server that lost its memory; the product's user may not."""
+
+    def keys_below(prefix: str) -> None:
+        with closing(connect_redis(redis_admin_url)) as client:
+            client.delete(*client.keys(f"{prefix}:*"))
+
+    return keys_below
+
+
 @pytest.fixture(scope="session")
 def template(server: str) -> Iterator[str]:
     """Return the name of a database that has the schema; tests clone it."""

@@ -78,9 +78,12 @@ def start_over(conn: psycopg.Connection) -> None:
 
 
 def limit_prefix(conn: psycopg.Connection) -> str:
-    """Return what the demo's names in Redis begin with: its limits are not those of an application of that server."""
+    """Return what the demo's names in Redis begin with: its limits are not those of an application of that server.
+
+    They are below `pgq:`, where the user of `pgq limits acl` may go.
+    """
     ((database,),) = conn.execute("select oid from pg_database where datname = current_database()").fetchall()
-    return f"pgq-demo-{database}"
+    return f"pgq:demo-{database}"
 
 
 def newest_task(conn: psycopg.Connection) -> int:

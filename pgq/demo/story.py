@@ -100,7 +100,7 @@ def reach_servers(plan: Plan, progress: Progress) -> Servers:
     servers = Servers(plan.dsn, plan.redis_url) if plan.dsn else start_servers(plan, progress)
     try:
         with closing(connect_redis(servers.redis_url)) as client:
-            client.ping()
+            client.time()  # which the user of `pgq limits acl` may
     except (RedisError, OSError) as error:
         raise ConfigError(f"the Redis that the limits need does not answer: {error}") from None
     return servers

@@ -37,8 +37,10 @@ def test_a_quick_run_is_valid_and_prints_one_json_object_per_scenario(name: str,
 
 
 @pytest.mark.slow
-def test_a_quick_run_of_limits_is_valid_and_has_every_headline(server: str, redis_url: str, tmp_path: Path) -> None:
-    places = ("--dsn", server, "--redis-url", redis_url, "--out", str(tmp_path))
+def test_a_quick_run_of_limits_is_valid_and_has_every_headline(
+    server: str, redis_admin_url: str, tmp_path: Path
+) -> None:
+    places = ("--dsn", server, "--redis-url", redis_admin_url, "--out", str(tmp_path))
     done = command("run", "limits", "--quick", "--json", *places)
 
     assert done.returncode == 0, done.stderr
@@ -48,7 +50,7 @@ def test_a_quick_run_of_limits_is_valid_and_has_every_headline(server: str, redi
         found = [metrics[headline]["median"] for metrics in said["cases"].values() if headline in metrics]
         assert found, headline
         assert min(found) > 0, headline
-    assert redis_url not in (tmp_path / "manifest.json").read_text()
+    assert redis_admin_url not in (tmp_path / "manifest.json").read_text()
     assert "Redis: version = " in (tmp_path / "SUMMARY.md").read_text()
 
 

@@ -242,10 +242,10 @@ def configured(redis_url: str, **settings: object) -> Iterator[None]:
                 client.config_set(name, value)
 
 
-def test_a_redis_that_may_evict_limits_is_a_warning(dsn: str, redis_url: str) -> None:
-    with configured(redis_url, **{"maxmemory-policy": "allkeys-lru"}):
+def test_a_redis_that_may_evict_limits_is_a_warning(dsn: str, redis_url: str, redis_admin_url: str) -> None:
+    with configured(redis_admin_url, **{"maxmemory-policy": "allkeys-lru"}):
         assert finding(dsn, "redis memory", redis_url)[0] == "ok"  # its memory has no bound
-        with configured(redis_url, maxmemory="500mb"):
+        with configured(redis_admin_url, maxmemory="500mb"):
             level, text = finding(dsn, "redis memory", redis_url)
     assert level == "warn"
     assert "its maxmemory-policy is allkeys-lru" in text

@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -85,7 +85,9 @@ async def test_a_key_s_permits_are_held_until_their_worker_s_lease_ends(
 
 
 @pytest.mark.usefixtures("leases")
-async def test_a_limiter_that_forgets_while_it_is_told_is_told_again(config: pgq.Config, client: Any) -> None:
+async def test_a_limiter_that_forgets_while_it_is_told_is_told_again(
+    config: pgq.Config, client: Any, forget: Callable[[str], None]
+) -> None:
     gate = Gate(own_limit(config.limit_prefix, Settings(name="q", concurrency=9)))
     keyring = Keyring(config.limit_prefix, lambda: None)
     keyring.kinds = {"k": KeyLimit("k", SLOTS)}
@@ -94,8 +96,7 @@ async def test_a_limiter_that_forgets_while_it_is_told_is_told_again(config: pgq
     async def say(verb: Verb) -> Any:
         reply = await acall(client, verb)
         if verb.name == "begin" and forgetful:
-            for key in await client.keys(f"{config.limit_prefix}:*"):
-                await client.delete(key)
+            forget(config.limit_prefix)
         return reply
 
     memory = Memory(config, say, lambda: 0)
@@ -149,7 +150,10 @@ async def test_a_renewal_that_comes_after_the_end_of_what_it_renews_keeps_no_slo
 
 @OWN_SESSION
 async def test_a_claim_that_was_under_way_when_the_limiter_forgot_its_permits_starts_nothing_under_them(
-    config: pgq.Config, aconn: psycopg.AsyncConnection, client: Any, monkeypatch: pytest.MonkeyPatch
+    config: pgq.Config,
+    aconn: psycopg.AsyncConnection,
+    forget: Callable[[str], None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Whoever tells the limiter what runs cannot know of it: Postgres does not either."""
     shop = Shop(concurrency=1)
@@ -169,8 +173,7 @@ async def test_a_claim_that_was_under_way_when_the_limiter_forgot_its_permits_st
         try:
             await fill(shop, aconn, 2)
             await eventually(lambda: asyncio.sleep(0, lane.gate.batches))
-            for key in await client.keys(f"{config.limit_prefix}:*"):
-                await client.delete(key)
+            forget(config.limit_prefix)
             async with serving(shop.app, config):
                 await shop.started(1)
                 monkeypatch.undo()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from time import monotonic
@@ -16,7 +17,6 @@ from serving import all_ended, burst, eventually, listening, serving, task_row, 
 
 import pgq
 from pgq.cli.settings import change, change_limit
-from pgq.limiter import aconnect_redis
 from pgq.quota import Quota
 from pgq.script import Verb
 
@@ -142,7 +142,7 @@ async def test_a_queue_limited_while_it_runs_counts_what_runs(
 
 
 async def test_after_a_flush_of_redis_what_runs_still_counts(
-    config: pgq.Config, aconn: psycopg.AsyncConnection
+    config: pgq.Config, aconn: psycopg.AsyncConnection, forget: Callable[[str], None]
 ) -> None:
     shop = Shop(concurrency=3)
     await shop.app.adeclare(aconn)
@@ -152,9 +152,7 @@ async def test_after_a_flush_of_redis_what_runs_still_counts(
         for _ in range(2):
             await stack.enter_async_context(serving(shop.app, config))
         await shop.started(3)
-        client = aconnect_redis(config.redis_url)
-        await client.delete(*[key async for key in client.scan_iter(f"{config.limit_prefix}:*")])  # at once, as a flush
-        await client.aclose()
+        forget(config.limit_prefix)
         await eventually(lambda: running_is(config, Quota(slots=3), 3))
         assert shop.running == 3
         shop.gate.set()

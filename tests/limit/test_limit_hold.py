@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -74,13 +75,15 @@ def test_saying_it_twice_changes_nothing(desk: Desk) -> None:
         assert desk.sums(queue) == (3, 3)
 
 
-def test_what_was_told_is_all_only_while_the_server_has_forgotten_nothing_since_it_began(desk: Desk) -> None:
+def test_what_was_told_is_all_only_while_the_server_has_forgotten_nothing_since_it_began(
+    desk: Desk, forget: Callable[[str], None]
+) -> None:
     """In between others may have been granted permits, which the one who tells did not know of."""
     queue = desk.queue(slots=3)
     desk.client.delete(queue.born)
     first = call(desk.client, limit.begin(queue.place))
     assert call(desk.client, limit.begin(queue.place)) == first
-    desk.client.delete(*desk.client.keys(f"{desk.prefix}:*"))
+    forget(desk.prefix)
     assert desk.say(limit.hold(TTL, [(queue, ("a", 1, 1))], queue.place, complete=first, units=True)) == -1
     assert desk.take(queue, "x").forgotten
     second = call(desk.client, limit.begin(queue.place))
