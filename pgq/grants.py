@@ -65,6 +65,11 @@ def keys_place(prefix: str) -> str:
     return f"{prefix}:{{keys}}"
 
 
+def settings_at(prefix: str) -> str:
+    """Return the key under which workers leave the settings of key limits for callers of `app.limit`."""
+    return f"{keys_place(prefix)}:settings"
+
+
 def born_at(place: str) -> str:
     """Return the key of a hash slot that says that the server still knows what it was told."""
     return f"{place}:born"

@@ -18,7 +18,7 @@ from pgq.config import Config
 from pgq.connect import aconnect
 from pgq.db import Call, arun
 from pgq.gate import Gate
-from pgq.grants import Held, Limit, keys_place
+from pgq.grants import Held, Limit, keys_place, settings_at
 from pgq.keyring import Keyring
 from pgq.limit import begin, hold
 from pgq.quota import KeyLimit, Quota
@@ -74,7 +74,7 @@ class Memory:
         if not self.unpublished:
             return
         words = [word for kind in kinds.values() for word in (kind.name, _spelled(kind.quota))]
-        await self._say(Verb("publish", [f"{keys_place(self._config.limit_prefix)}:settings"], words))
+        await self._say(Verb("publish", [settings_at(self._config.limit_prefix)], words))
         self.unpublished = False
 
     async def _hold(self, others: Others, ours: list[tuple[Limit, Held]], place: str, memory: str | bytes) -> bool:

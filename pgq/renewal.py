@@ -17,7 +17,7 @@ from math import inf
 from time import monotonic
 from typing import Any, TypeVar
 
-from pgq.grants import Limit, Told, born_at, key_limit, keys_place, since
+from pgq.grants import Limit, Told, born_at, key_limit, keys_place, settings_at, since
 from pgq.limit import begin, hold, report
 from pgq.limiter import RedisError
 from pgq.quota import KeyLimit, Quota
@@ -87,7 +87,7 @@ class Book:
         if (now := self._clock()) - read >= FRESH:
             if kind.name in self._live:
                 self._live[kind.name] = now, live  # one asks; the others go on with what is known
-            text = yield Read(("HGET", f"{keys_place(self.prefix)}:settings", kind.name))
+            text = yield Read(("HGET", settings_at(self.prefix), kind.name))
             live = kind if text is None else KeyLimit(kind.name, _quota(text))
             self._live[kind.name] = self._clock(), live
         return key_limit(self.prefix, key, live)
