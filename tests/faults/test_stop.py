@@ -63,23 +63,12 @@ def test_a_worker_told_to_stop_while_postgres_does_not_answer_ends_in_time(
     finally:
         for pid in frozen:
             os.kill(pid, signal.SIGCONT)
-    eventually(
-        lambda: answers(fleet.way or fleet.dsn), 30, "an answer"
-    )  # a pooler takes a while to believe in it again
+    fleet.way = ""  # a pooler takes a while of its own to believe in that server again
     fleet.staff(1)
     account = drained()
     measured(f"it ended {seconds:.1f} s after SIGTERM with code {code}, with a grace of {fleet.settings['grace']} s")
     assert account.clean, account
     assert seconds < 30
-
-
-def answers(dsn: str) -> bool:
-    try:
-        with psycopg.connect(dsn, connect_timeout=5, autocommit=True) as conn:
-            conn.execute("select 1")
-    except psycopg.OperationalError:
-        return False
-    return True
 
 
 def test_a_handler_that_blocks_the_event_loop_for_leases_on_end_runs_once(

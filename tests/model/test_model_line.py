@@ -391,8 +391,8 @@ class Line(RuleBasedStateMachine):
 
 
 @pytest.fixture
-def bed(dsn: str) -> Iterator[Bed]:
-    bed = Bed(dsn)
+def bed(direct_dsn: str) -> Iterator[Bed]:
+    bed = Bed(direct_dsn)
     yield bed
     bed.close()
 

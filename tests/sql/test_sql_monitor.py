@@ -12,6 +12,13 @@ from psycopg.conninfo import make_conninfo
 
 from pgq import embedded, migrate
 
+
+@pytest.fixture
+def dsn(direct_dsn: str) -> str:
+    """Return the database itself: `set role` is of a session."""
+    return direct_dsn
+
+
 HIDDEN = {
     ("alert_targets", "settings"),
     ("tasks", "payload"), ("tasks", "unique_key"), ("tasks", "traceback"), ("tasks", "lease"),
