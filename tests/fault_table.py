@@ -134,6 +134,7 @@ def keep(page: Path, found: Sequence[Scenario], arguments: Sequence[str]) -> Non
     said = f"`pytest {' '.join(arguments)}`, {time.strftime('%Y-%m-%d', time.gmtime())}: {machine}.\n"
     text = page.read_text() if page.exists() else f"# Faults\n\n{BEGIN}{END}"
     text = _between(text, BEGIN, END, said + "\n" + "".join(f"{line}\n" for line in as_markdown(found)))
+    page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text(_between(text, BEGIN_SUM, END_SUM, f"{as_sentence(found)}\n{said}"))
 
 

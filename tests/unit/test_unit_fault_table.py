@@ -38,7 +38,7 @@ def test_a_new_table_takes_the_old_one_s_place_and_nothing_else(tmp_path: Path) 
 
 
 def test_a_page_that_has_room_for_the_sum_gets_that_and_a_new_one_a_table(tmp_path: Path) -> None:
-    readme, fresh = tmp_path / "README.md", tmp_path / "long.md"
+    readme, fresh = tmp_path / "README.md", tmp_path / "2026-long" / "SUMMARY.md"
     readme.write_text(f"before\n{BEGIN_SUM}old\n{END_SUM}after\n")
     for page in (readme, fresh):
         keep(page, [scenario("first", 0), scenario("second", 3)], ["-m", "fault"])
