@@ -29,7 +29,7 @@ from benchmarks.app import QUEUE, hold
 from benchmarks.children import Child, until, workers
 from benchmarks.flow import SHARED
 from benchmarks.harness import Bench
-from benchmarks.measure import Gauge
+from benchmarks.measure import Gauge, tell_counts
 from benchmarks.results import Outcome
 from benchmarks.tally import Tally
 
@@ -105,7 +105,7 @@ def _round(conn: psycopg.Connection, gauge: Gauge, worker: Child, tally: Tally, 
 
 def sizes(conn: psycopg.Connection, tasks: int) -> dict[str, float]:
     """Return what the days' tables hold, per task."""
-    conn.execute("select pg_stat_force_next_flush()")
+    tell_counts(conn)
     ((table, indexes, dead, live, updates, hot, vacuums),) = conn.execute(_SIZES).fetchall()
     each = {f"index_bytes: {name}": size / tasks for name, size in conn.execute(_INDEXES).fetchall()}
     return {
