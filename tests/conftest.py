@@ -68,7 +68,8 @@ def forget(redis_admin_url: str) -> Callable[[str], None]:
 
     def keys_below(prefix: str) -> None:
         with closing(connect_redis(redis_admin_url)) as client:
-            client.delete(*client.keys(f"{prefix}:*"))
+            if keys := client.keys(f"{prefix}:*"):
+                client.delete(*keys)
 
     return keys_below
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -15,24 +16,29 @@ import pgq.worker
 from pgq.run import Run
 
 
-def failing_once(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> None:
-    """Let one function of a worker fail at its next call."""
-    sound, failed = getattr(owner, name), False
+@pytest.fixture
+def fails_once(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any, str], None]:
+    """Return what lets one function of a worker fail at its next call."""
 
-    def fail(*values: Any) -> Any:
-        nonlocal failed
-        if failed:
-            return sound(*values)
-        failed = True
-        raise RuntimeError("nobody foresaw this")
+    def break_once(owner: Any, name: str) -> None:
+        sound, failed = getattr(owner, name), False
 
-    monkeypatch.setattr(owner, name, fail)
+        def fail(*values: Any) -> Any:
+            nonlocal failed
+            if failed:
+                return sound(*values)
+            failed = True
+            raise RuntimeError("nobody foresaw this")
+
+        monkeypatch.setattr(owner, name, fail)
+
+    return break_once
 
 
 async def test_a_slot_goes_on_and_the_task_it_had_runs_again(
     config: pgq.Config,
     aconn: psycopg.AsyncConnection,
-    monkeypatch: pytest.MonkeyPatch,
+    fails_once: Callable[[Any, str], None],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     app = pgq.App()
@@ -43,7 +49,7 @@ async def test_a_slot_goes_on_and_the_task_it_had_runs_again(
 
     await app.adeclare(aconn)
     first, second = await act.aenqueue(aconn), await act.aenqueue(aconn)
-    failing_once(monkeypatch, pgq.worker, "judge")
+    fails_once(pgq.worker, "judge")
     async with serving(app, replace(config, concurrency=1, overdue=0.5, upkeep=0.2)):
         assert (await until_status(aconn, second, "completed")).attempts == 1
         assert (await until_status(aconn, first, "completed")).attempts == 2
@@ -54,7 +60,7 @@ async def test_a_slot_goes_on_and_the_task_it_had_runs_again(
 async def test_the_watch_over_deadlines_goes_on(
     config: pgq.Config,
     aconn: psycopg.AsyncConnection,
-    monkeypatch: pytest.MonkeyPatch,
+    fails_once: Callable[[Any, str], None],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     app = pgq.App()
@@ -65,7 +71,7 @@ async def test_the_watch_over_deadlines_goes_on(
 
     await app.adeclare(aconn)
     task_id = await act.options(timeout=0.2).aenqueue(aconn)
-    failing_once(monkeypatch, Run, "end")
+    fails_once(Run, "end")
     async with serving(app, config):
         row = await until_status(aconn, task_id, "dead")
     assert row.last_error == "timed out after 0.2 s"

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -27,12 +27,11 @@ def plain(redis_admin_url: str) -> Iterator[Any]:
 
 
 @pytest.fixture
-def prefix(plain: Any) -> Iterator[str]:
+def prefix(forget: Callable[[str], None]) -> Iterator[str]:
     """A key prefix of the test's own; nothing stays behind it."""
     prefix = f"test-{uuid.uuid4().hex[:12]}"
     yield prefix
-    for key in plain.scan_iter(f"{prefix}:*"):
-        plain.delete(key)
+    forget(prefix)
 
 
 @pytest.fixture

@@ -12,19 +12,18 @@ from psycopg.conninfo import make_conninfo
 
 from pgq import embedded, migrate
 
-
-@pytest.fixture
-def dsn(direct_dsn: str) -> str:
-    """Return the database itself: `set role` is of a session."""
-    return direct_dsn
-
-
 HIDDEN = {
     ("alert_targets", "settings"),
     ("tasks", "payload"), ("tasks", "unique_key"), ("tasks", "traceback"), ("tasks", "lease"),
     ("dead_tasks", "payload"),
     ("dead_tasks", "traceback"), ("attempts", "traceback"), ("unique_keys", "key"),
 }  # fmt: skip
+
+
+@pytest.fixture
+def dsn(direct_dsn: str) -> str:
+    """Return the database itself: `set role` is of a session."""
+    return direct_dsn
 
 
 def test_the_monitor_reads_every_column_but_those_that_may_be_secret(conn: psycopg.Connection) -> None:
